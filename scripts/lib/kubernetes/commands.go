@@ -1,0 +1,9 @@
+//go:build commands
+
+// Package kubernetes names the commands that scripts/kubernetes builds, so that go.mod and go.sum hold what they need.
+package kubernetes
+
+import (
+	_ "k8s.io/kubernetes/cmd/kube-apiserver"
+	_ "k8s.io/kubernetes/cmd/kubectl"
+)

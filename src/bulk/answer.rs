@@ -1,0 +1,114 @@
+use thiserror::Error;
+
+use crate::json;
+
+/// Nesting of an answer; error chains (`caused_by`) are the deepest part.
+const ANSWER_DEPTH_MAX: usize = 512;
+
+/// Elasticsearch's answer to one bulk request, item by item.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BulkAnswer {
+    /// In the order of the request.
+    pub items: Vec<AnswerItem>,
+}
+
+/// What Elasticsearch said of one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerItem {
+    /// The item's own HTTP status.
+    pub status: u16,
+    /// The object under the action's name, as Elasticsearch wrote it.
+    pub object: String,
+}
+
+/// Why an answer cannot be believed. Nothing of it is: neither that items were stored nor that they were not.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum AnswerError {
+    /// Not text, or no JSON object.
+    #[error("the answer is no JSON object: {0}")]
+    NotJson(String),
+    /// No `items`.
+    #[error("the answer has no items")]
+    NoItems,
+    /// An item without a status between 100 and 599.
+    #[error("item {position} of the answer has no status")]
+    NoStatus {
+        /// Place in the answer, from 0.
+        position: usize,
+    },
+    /// Another number of items than was asked for.
+    #[error("the answer has {got} items for {sent} actions")]
+    WrongCount {
+        /// Actions sent.
+        sent: usize,
+        /// Items answered.
+        got: usize,
+    },
+}
+
+impl BulkAnswer {
+    /// Reads the answer to a request of `sent` actions. A cut, mended or miscounted answer is an error.
+    pub fn parse(body: &[u8], sent: usize) -> Result<Self, AnswerError> {
+        let text = std::str::from_utf8(body).map_err(|error| AnswerError::NotJson(error.to_string()))?;
+        let mut members = Vec::new();
+        json::object(text, ANSWER_DEPTH_MAX, &mut members)
+            .map_err(|error| AnswerError::NotJson(error.to_string()))?;
+        let items = json::member(&members, "items").ok_or(AnswerError::NoItems)?;
+        if json::kind(items) != json::Kind::Array {
+            return Err(AnswerError::NoItems);
+        }
+        let items = json::elements(items);
+        if items.len() != sent {
+            return Err(AnswerError::WrongCount { sent, got: items.len() });
+        }
+        let items = items
+            .into_iter()
+            .enumerate()
+            .map(|(position, item)| answer_item(item).ok_or(AnswerError::NoStatus { position }))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { items })
+    }
+}
+
+fn answer_item(item: &str) -> Option<AnswerItem> {
+    let outer = json::members(item);
+    let [only] = outer.as_slice() else { return None };
+    let status = json::member(&json::members(only.value), "status")?.parse().ok()?;
+    (100..600).contains(&status).then(|| AnswerItem { status, object: only.value.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"took":3,"errors":true,"items":[{"create":{"_index":".ds-x-000001","_id":"a","status":201}},
+        {"index":{"_index":"y","_id":"b","status":429,"error":{"type":"es_rejected_execution_exception"}}}]}"#;
+
+    #[test]
+    fn items_keep_their_order_and_bytes() {
+        let answer = BulkAnswer::parse(GOOD.as_bytes(), 2).unwrap();
+        assert_eq!(answer.items.iter().map(|it| it.status).collect::<Vec<_>>(), [201, 429]);
+        assert_eq!(answer.items[0].object, r#"{"_index":".ds-x-000001","_id":"a","status":201}"#);
+    }
+
+    #[test]
+    fn a_wrong_answer_is_never_read_as_success() {
+        assert_eq!(BulkAnswer::parse(GOOD.as_bytes(), 1), Err(AnswerError::WrongCount { sent: 1, got: 2 }));
+        assert_eq!(BulkAnswer::parse(GOOD.as_bytes(), 3), Err(AnswerError::WrongCount { sent: 3, got: 2 }));
+        for cut in 0..GOOD.len() {
+            assert!(BulkAnswer::parse(&GOOD.as_bytes()[..cut], 2).is_err(), "cut at {cut}");
+        }
+        for (body, expected) in [
+            ("{}", AnswerError::NoItems),
+            (r#"{"errors":false,"items":{}}"#, AnswerError::NoItems),
+            (r#"{"items":[{"create":{}}]}"#, AnswerError::NoStatus { position: 0 }),
+            (r#"{"items":[{"create":{"status":99}}]}"#, AnswerError::NoStatus { position: 0 }),
+            (r#"{"items":[{"create":{"status":"201"}}]}"#, AnswerError::NoStatus { position: 0 }),
+            (r#"{"items":[{}]}"#, AnswerError::NoStatus { position: 0 }),
+        ] {
+            assert_eq!(BulkAnswer::parse(body.as_bytes(), 1), Err(expected), "{body}");
+        }
+        assert!(matches!(BulkAnswer::parse(b"", 0), Err(AnswerError::NotJson(_))));
+        assert!(matches!(BulkAnswer::parse(b"\xff", 0), Err(AnswerError::NotJson(_))));
+    }
+}

@@ -1,0 +1,12 @@
+//! Elasticsearch's `_bulk` wire format: what clients ask, what they are answered, what Elasticsearch answered
+//! us. No I/O, and no policy: where a document goes and what is tried again is decided elsewhere.
+
+mod action;
+mod answer;
+mod reply;
+mod request;
+
+pub use action::{Action, Defaults, Op};
+pub use answer::{AnswerError, AnswerItem, BulkAnswer};
+pub use reply::{Refusal, ReplyWriter, error_body};
+pub use request::{Item, TooManyItems, split};

@@ -1,0 +1,148 @@
+use crate::json::{self, Kind};
+
+/// Why an item or a request is refused, in Elasticsearch's form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// Elasticsearch's name for this kind of error.
+    pub kind: &'static str,
+    /// What is wrong, where, and how to mend it.
+    pub reason: String,
+}
+
+/// The body of an answer that refuses a whole request, in Elasticsearch's form.
+#[must_use]
+pub fn error_body(refusal: &Refusal) -> String {
+    let mut out = String::from("{\"error\":{\"root_cause\":[");
+    push_error(&mut out, refusal);
+    out.push_str("],\"type\":");
+    json::push_string(&mut out, refusal.kind);
+    out.push_str(",\"reason\":");
+    json::push_string(&mut out, &refusal.reason);
+    out.push_str("},\"status\":");
+    out.push_str(&refusal.status.to_string());
+    out.push('}');
+    out
+}
+
+fn push_error(out: &mut String, refusal: &Refusal) {
+    out.push_str("{\"type\":");
+    json::push_string(out, refusal.kind);
+    out.push_str(",\"reason\":");
+    json::push_string(out, &refusal.reason);
+    out.push('}');
+}
+
+/// Writes the answer to a bulk request: one item per action, in the order of the actions.
+///
+/// Compact, with `"errors":…,"items":[` side by side: Vector 0.58 and Fluent Bit 5.1 look for these very bytes.
+#[derive(Debug, Default)]
+pub struct ReplyWriter {
+    items: String,
+    count: usize,
+    errors: bool,
+}
+
+impl ReplyWriter {
+    /// Items written so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// An item as Elasticsearch answered it, under the client's action name and `_index`. An `_id` that the
+    /// client did not give is Elasticsearch's or ours, as it stands in `object`.
+    pub fn answered(&mut self, name: &str, index: &str, object: &str) {
+        self.open(name, index);
+        for member in json::members(object) {
+            if member.is("_index") {
+                continue;
+            }
+            // Elasticsearch sets the flag for items that failed, not for a delete that found nothing (404).
+            self.errors |= member.is("error") && json::kind(member.value) == Kind::Object;
+            self.items.push_str(",\"");
+            self.items.push_str(member.raw_key);
+            self.items.push_str("\":");
+            self.items.push_str(member.value);
+        }
+        self.items.push_str("}}");
+    }
+
+    /// An item whose document was there already under the `_id` that we made for it: stored, by an earlier try.
+    pub fn found(&mut self, name: &str, index: &str, id: &str) {
+        self.open(name, index);
+        self.items.push_str(",\"_id\":");
+        json::push_string(&mut self.items, id);
+        self.items.push_str(",\"result\":\"noop\",\"status\":200}}");
+    }
+
+    /// An item that failed, for a reason of ours.
+    pub fn refused(&mut self, name: &str, index: Option<&str>, id: Option<&str>, refusal: &Refusal) {
+        self.errors = true;
+        self.open(name, index.unwrap_or_default());
+        self.items.push_str(",\"_id\":");
+        match id {
+            Some(id) => json::push_string(&mut self.items, id),
+            None => self.items.push_str("null"),
+        }
+        self.items.push_str(",\"status\":");
+        self.items.push_str(&refusal.status.to_string());
+        self.items.push_str(",\"error\":");
+        push_error(&mut self.items, refusal);
+        self.items.push_str("}}");
+    }
+
+    fn open(&mut self, name: &str, index: &str) {
+        if self.count > 0 {
+            self.items.push(',');
+        }
+        self.count += 1;
+        self.items.push('{');
+        json::push_string(&mut self.items, name);
+        self.items.push_str(":{\"_index\":");
+        json::push_string(&mut self.items, index);
+    }
+
+    /// The whole answer. `took_ms` is the time from the request's last byte to now.
+    #[must_use]
+    pub fn finish(self, took_ms: u128) -> String {
+        format!("{{\"took\":{took_ms},\"errors\":{},\"items\":[{}]}}", self.errors, self.items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_keeps_the_clients_names() {
+        let mut reply = ReplyWriter::default();
+        reply.answered("index", "logs-a", r#"{"_index":".ds-logs-b-000001","_id":"x","result":"created","status":201}"#);
+        reply.found("create", "logs-a", "made\"id");
+        assert_eq!(
+            reply.finish(7),
+            concat!(
+                r#"{"took":7,"errors":false,"items":[{"index":{"_index":"logs-a","_id":"x","result":"created","status":201}},"#,
+                r#"{"create":{"_index":"logs-a","_id":"made\"id","result":"noop","status":200}}]}"#
+            )
+        );
+    }
+
+    #[test]
+    fn the_errors_flag_is_elasticsearchs() {
+        let mut reply = ReplyWriter::default();
+        reply.answered("delete", "a", r#"{"_index":"a","_id":"x","result":"not_found","status":404}"#);
+        assert!(reply.finish(0).contains(r#""errors":false,"items":["#));
+        let mut reply = ReplyWriter::default();
+        reply.answered("create", "a", r#"{"_index":"a","_id":"x","status":409,"error":{"type":"t"}}"#);
+        assert!(reply.finish(0).contains(r#""errors":true,"items":["#));
+        let mut reply = ReplyWriter::default();
+        let refusal = Refusal { status: 400, kind: "k", reason: "r".into() };
+        reply.refused("create", Some("a"), None, &refusal);
+        assert_eq!(
+            reply.finish(0),
+            r#"{"took":0,"errors":true,"items":[{"create":{"_index":"a","_id":null,"status":400,"error":{"type":"k","reason":"r"}}}]}"#
+        );
+    }
+}

@@ -1,0 +1,262 @@
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use super::{
+    Action, Defaults, Op, Refusal,
+    action::{is_action, shown_name},
+};
+use crate::json;
+
+/// One item of a bulk request: an action, and the document that belongs to it.
+#[derive(Debug)]
+pub struct Item<'a> {
+    /// The name to answer under: the client's own, even when it is no action at all.
+    pub name: Cow<'a, str>,
+    /// The action line, or why this item is refused.
+    pub action: Result<Action<'a>, Refusal>,
+    /// The document; empty for `delete`, and for what is refused.
+    pub source: &'a str,
+}
+
+/// More items than one request may have.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the request has more than {limit} items: send smaller batches")]
+pub struct TooManyItems {
+    /// Items allowed (`limits.items_max`).
+    pub limit: usize,
+}
+
+/// Splits a bulk body into items.
+///
+/// Total: whatever the bytes are, every line ends up in exactly one item, and a bad line costs only the item it
+/// stands in. Elasticsearch alternates strictly between actions and documents, so there one stray line turns
+/// every document behind it into an action; here a line that is no action is an item of its own, together with
+/// the line after it unless that one is an action again. `depth_max` is the deepest document (levels).
+pub fn split<'a>(
+    body: &'a [u8],
+    defaults: &Defaults,
+    items_max: usize,
+    depth_max: usize,
+) -> Result<Vec<Item<'a>>, TooManyItems> {
+    let mut items = Vec::new();
+    let mut lines = Lines { rest: body };
+    while let Some(line) = lines.next_filled() {
+        if items.len() == items_max {
+            return Err(TooManyItems { limit: items_max });
+        }
+        items.push(item(line, &mut lines, defaults, depth_max));
+    }
+    Ok(items)
+}
+
+fn item<'a>(line: &'a [u8], lines: &mut Lines<'a>, defaults: &Defaults, depth_max: usize) -> Item<'a> {
+    let parsed = match std::str::from_utf8(line) {
+        Ok(text) => Action::parse(text, defaults).map_err(|refusal| (refusal, shown_name(text))),
+        Err(error) => Err((not_utf8("action", &error), None)),
+    };
+    match parsed {
+        Ok(action) if action.op.has_source() => with_source(action, lines, depth_max),
+        Ok(action) => Item { name: action.op.name().into(), action: Ok(action), source: "" },
+        Err((refusal, name)) => {
+            let known = name.as_deref().and_then(|it| op_named(it));
+            if known != Some(Op::Delete) && !lines.peek_filled().is_some_and(looks_like_action) {
+                lines.next_filled();
+            }
+            Item { name: name.unwrap_or(Cow::Borrowed("index")), action: Err(refusal), source: "" }
+        }
+    }
+}
+
+fn with_source<'a>(action: Action<'a>, lines: &mut Lines<'a>, depth_max: usize) -> Item<'a> {
+    let name = Cow::Borrowed(action.op.name());
+    let refused = |reason: Refusal| Item { name: name.clone(), action: Err(reason), source: "" };
+    let Some(line) = lines.next_source() else {
+        return refused(bad_document("the document is missing: the body ends after the action line".into()));
+    };
+    if line.trim_ascii().is_empty() {
+        return refused(bad_document("the document is empty: the line after the action line is blank".into()));
+    }
+    let source = match std::str::from_utf8(line) {
+        Ok(source) => source,
+        Err(error) => return refused(not_utf8("document", &error)),
+    };
+    let checked = if action.op == Op::Update {
+        update_is_sound(source, depth_max)
+    } else {
+        json::check(source, depth_max).map_err(|error| bad_document(error.to_string())).and_then(|kind| {
+            if kind == json::Kind::Object {
+                return Ok(());
+            }
+            Err(bad_document("the document must be a JSON object".into()))
+        })
+    };
+    match checked {
+        Ok(()) => Item { name, action: Ok(action), source },
+        Err(refusal) => refused(refusal),
+    }
+}
+
+/// Elasticsearch parses the body of an update together with the request, so a bad one fails every item there.
+/// The names are those of `UpdateRequest` (Elasticsearch 8.19).
+fn update_is_sound(source: &str, depth_max: usize) -> Result<(), Refusal> {
+    let mut members = Vec::new();
+    json::object(source, depth_max, &mut members).map_err(|error| bad_document(error.to_string()))?;
+    for member in &members {
+        if !matches!(
+            member.raw_key,
+            "doc" | "script" | "upsert" | "doc_as_upsert" | "scripted_upsert" | "detect_noop" | "_source"
+                | "if_seq_no" | "if_primary_term" | "fields"
+        ) {
+            return Err(bad_document(format!("an update has no field [{}]", member.raw_key)));
+        }
+    }
+    let has = |name| members.iter().any(|it| it.raw_key == name);
+    if has("doc") == has("script") {
+        return Err(bad_document("an update needs either doc or script".into()));
+    }
+    Ok(())
+}
+
+fn op_named(name: &str) -> Option<Op> {
+    [Op::Index, Op::Create, Op::Update, Op::Delete].into_iter().find(|it| it.name() == name)
+}
+
+fn looks_like_action(line: &[u8]) -> bool {
+    std::str::from_utf8(line).is_ok_and(is_action)
+}
+
+fn bad_document(reason: String) -> Refusal {
+    Refusal { status: 400, kind: "document_parsing_exception", reason }
+}
+
+fn not_utf8(what: &str, error: &std::str::Utf8Error) -> Refusal {
+    bad_document(format!("the {what} line is not UTF-8, from byte {} on", error.valid_up_to()))
+}
+
+struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Lines<'a> {
+    /// The next line, without its line end (`\n` or `\r\n`). The last one may lack it.
+    fn next_line(&mut self) -> Option<&'a [u8]> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', self.rest).unwrap_or(self.rest.len());
+        let (line, rest) = self.rest.split_at_checked(end)?;
+        self.rest = rest.get(1..).unwrap_or_default();
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
+    fn next_filled(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let line = self.next_line()?;
+            if !line.trim_ascii().is_empty() {
+                return Some(line);
+            }
+        }
+    }
+
+    fn peek_filled(&self) -> Option<&'a [u8]> {
+        Lines { rest: self.rest }.next_filled()
+    }
+
+    /// The document line after an action line. A blank line is skipped, unless what follows it is an action:
+    /// then the blank was all the document there is.
+    fn next_source(&mut self) -> Option<&'a [u8]> {
+        let line = self.next_line()?;
+        if !line.trim_ascii().is_empty() {
+            return Some(line);
+        }
+        match self.peek_filled() {
+            Some(next) if !looks_like_action(next) => self.next_filled(),
+            _ => Some(line),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The items as `name`, `name=document` or `name!reason`.
+    fn shown(body: &[u8]) -> Vec<String> {
+        let defaults = Defaults { index: Some("i".into()), ..Defaults::default() };
+        let items = split(body, &defaults, 100, 1000).unwrap();
+        let show = |item: &Item<'_>| match &item.action {
+            Ok(_) if item.source.is_empty() => item.name.to_string(),
+            Ok(_) => format!("{}={}", item.name, item.source),
+            Err(refusal) => format!("{}!{}", item.name, refusal.reason),
+        };
+        items.iter().map(show).collect()
+    }
+
+    #[track_caller]
+    fn check(body: &str, expected: &[&str]) {
+        let shown = shown(body.as_bytes());
+        assert_eq!(shown.len(), expected.len(), "{shown:?}");
+        for (shown, expected) in shown.iter().zip(expected) {
+            assert!(shown.starts_with(expected), "{shown} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn all_four_actions() {
+        check(
+            "{\"index\":{}}\n{\"a\":1}\n{\"create\":{}}\n{}\n{\"delete\":{\"_id\":\"1\"}}\n{\"update\":{\"_id\":\"1\"}}\n{\"doc\":{}}\n",
+            &["index={\"a\":1}", "create={}", "delete", "update={\"doc\":{}}"],
+        );
+        check("", &[]);
+    }
+
+    #[test]
+    fn line_ends() {
+        check("{\"index\":{}}\r\n{\"a\":1}\r\n", &["index={\"a\":1}"]);
+        check("{\"index\":{}}\n{\"a\":1}", &["index={\"a\":1}"]);
+        check("\n\n{\"index\":{}}\n{\"a\":1}\n\n \n", &["index={\"a\":1}"]);
+        check("{\"index\":{}}\n\n{\"a\":1}\n", &["index={\"a\":1}"]);
+        check("{\"index\":{}}\n\n{\"index\":{}}\n{\"a\":1}\n", &["index!the document is empty", "index={\"a\":1}"]);
+        check("{\"index\":{}}\n", &["index!the document is missing"]);
+        check("{\"index\":{}}\n\n", &["index!the document is empty"]);
+    }
+
+    #[test]
+    fn a_bad_line_costs_its_own_item() {
+        let good = "{\"create\":{}}\n{\"a\":1}\n";
+        let around = |bad: &str| format!("{good}{bad}{good}");
+        let good = "create={\"a\":1}";
+        check(&around("garbage\n"), &[good, "index!the action line is no action", good]);
+        check(&around("garbage\n{\"a\":2}\n"), &[good, "index!the action line is no action", good]);
+        check(&around("{\"frob\":{}}\n{\"a\":2}\n"), &[good, "frob!unknown action [frob]", good]);
+        check(&around("{\"delete\":{}}\n"), &[good, "delete!_id is missing", good]);
+        check(&around("{\"create\":{}}\n[1,2]\n"), &[good, "create!the document must be a JSON object", good]);
+        check(&around("{\"create\":{}}\n{\"a\":\n"), &[good, "create!not JSON: the text ends", good]);
+        check(&around("{\"update\":{\"_id\":\"1\"}}\n{\"a\":1}\n"), &[good, "update!an update has no field [a]", good]);
+        let deep = format!("{{\"create\":{{}}}}\n{}\n", "{\"a\":".repeat(100_000));
+        check(&around(&deep), &[good, "create!nested deeper than 1000 levels", good]);
+    }
+
+    #[test]
+    fn invalid_utf8_costs_its_own_item() {
+        let body = b"{\"create\":{}}\n{\"a\":\"\xff\"}\n{\"create\":{}}\n{\"a\":1}\n\xff\xfe\n{\"create\":{}}\n{\"a\":2}\n";
+        assert_eq!(
+            shown(body),
+            [
+                "create!the document line is not UTF-8, from byte 6 on",
+                "create={\"a\":1}",
+                "index!the action line is not UTF-8, from byte 0 on",
+                "create={\"a\":2}"
+            ]
+        );
+    }
+
+    #[test]
+    fn items_are_counted() {
+        let body = "{\"delete\":{\"_index\":\"i\",\"_id\":\"1\"}}\n".repeat(4);
+        assert!(split(body.as_bytes(), &Defaults::default(), 4, 10).is_ok());
+        let refused = split(body.as_bytes(), &Defaults::default(), 3, 10).unwrap_err();
+        assert_eq!(refused, TooManyItems { limit: 3 });
+    }
+}

@@ -1,0 +1,11 @@
+//! JSON text as text: checked once, cut into members, never turned into a tree. No I/O.
+//!
+//! Documents pass through k8scop as the bytes their author wrote. What has to be read is found by position
+//! ([`object`] checks the whole text and notes where each member stands), what has to be written is copied
+//! between those positions. Depth costs a bit, not a stack frame.
+
+mod scan;
+mod text;
+
+pub use scan::{JsonError, Kind, Member, check, elements, kind, member, members, object};
+pub use text::{decode, push_string, string, unescape_into};

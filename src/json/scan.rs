@@ -1,0 +1,469 @@
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use super::text;
+
+/// Deepest nesting that [`check`] can be asked for. Jackson, which Elasticsearch parses with, stops at 1,000
+/// (`StreamReadConstraints.DEFAULT_MAX_DEPTH`, jackson-core 2.15).
+const DEPTH_BITS: usize = 1024;
+
+/// One `"key": value` of an object, as it stands in the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// Between the quotes, escapes not decoded.
+    pub raw_key: &'a str,
+    /// The value without the blanks around it.
+    pub value: &'a str,
+}
+
+impl<'a> Member<'a> {
+    /// The key with its escapes decoded; `None` where it names half a surrogate pair.
+    #[must_use]
+    pub fn key(&self) -> Option<Cow<'a, str>> {
+        text::decode(self.raw_key)
+    }
+
+    /// Whether the decoded key is `name`. A key may be written with escapes to hide from a plain comparison.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        if self.raw_key == name {
+            return true;
+        }
+        self.raw_key.contains('\\') && self.key().is_some_and(|key| key == name)
+    }
+}
+
+/// The kind of a JSON value, told from its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `{…}`
+    Object,
+    /// `[…]`
+    Array,
+    /// `"…"`
+    String,
+    /// `12.5`
+    Number,
+    /// `true` or `false`
+    Bool,
+    /// `null`
+    Null,
+}
+
+/// Why a text is not one JSON value.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum JsonError {
+    /// A byte that cannot stand where it stands.
+    #[error("not JSON: unexpected character at byte {at}")]
+    Unexpected {
+        /// Offset in bytes, from 0.
+        at: usize,
+    },
+    /// The text ends inside a value.
+    #[error("not JSON: the text ends inside a value, after {at} bytes")]
+    Cut {
+        /// Length of the text in bytes.
+        at: usize,
+    },
+    /// More nested arrays and objects than allowed.
+    #[error("nested deeper than {limit} levels at byte {at}")]
+    TooDeep {
+        /// Levels allowed.
+        limit: usize,
+        /// Offset in bytes, from 0.
+        at: usize,
+    },
+    /// A JSON value, but no object.
+    #[error("a JSON object is expected, this is another value")]
+    NotAnObject,
+}
+
+/// Tells the kind of a value from its first byte. Takes a value that was checked, without blanks before it.
+#[must_use]
+pub fn kind(value: &str) -> Kind {
+    match value.as_bytes().first() {
+        Some(b'{') => Kind::Object,
+        Some(b'[') => Kind::Array,
+        Some(b'"') => Kind::String,
+        Some(b't' | b'f') => Kind::Bool,
+        Some(b'n') | None => Kind::Null,
+        Some(_) => Kind::Number,
+    }
+}
+
+/// Checks that `text` is exactly one JSON value (RFC 8259), at most `depth_max` (≤ 1024) levels deep.
+pub fn check(text: &str, depth_max: usize) -> Result<Kind, JsonError> {
+    let mut scanner = Scanner::new(text, depth_max);
+    scanner.blanks();
+    let start = scanner.at;
+    scanner.value(1)?;
+    scanner.end()?;
+    Ok(kind(text.get(start..).unwrap_or_default()))
+}
+
+/// Checks that `text` is exactly one JSON object and notes its members in `out`, in the order of the text.
+pub fn object<'a>(
+    text: &'a str,
+    depth_max: usize,
+    out: &mut Vec<Member<'a>>,
+) -> Result<(), JsonError> {
+    let mut scanner = Scanner::new(text, depth_max);
+    scanner.blanks();
+    if scanner.peek() != Some(b'{') {
+        scanner.value(1)?;
+        scanner.end()?;
+        return Err(JsonError::NotAnObject);
+    }
+    scanner.at += 1;
+    scanner.blanks();
+    if scanner.peek() == Some(b'}') {
+        scanner.at += 1;
+        return scanner.end();
+    }
+    loop {
+        let raw_key = scanner.key()?;
+        let start = scanner.at;
+        scanner.value(2)?;
+        out.push(Member { raw_key, value: scanner.slice(start) });
+        scanner.blanks();
+        match scanner.next()? {
+            b',' => scanner.blanks(),
+            b'}' => return scanner.end(),
+            _ => return Err(scanner.unexpected_before()),
+        }
+    }
+}
+
+/// The members of an object that was checked before; empty for any other value.
+#[must_use]
+pub fn members(object_text: &str) -> Vec<Member<'_>> {
+    let mut out = Vec::new();
+    if kind(object_text) == Kind::Object && object(object_text, DEPTH_BITS, &mut out).is_err() {
+        out.clear();
+    }
+    out
+}
+
+/// The value of the last member called `name`, as Elasticsearch's and Go's parsers take the last.
+#[must_use]
+pub fn member<'a>(members: &[Member<'a>], name: &str) -> Option<&'a str> {
+    members.iter().rev().find(|it| it.is(name)).map(|it| it.value)
+}
+
+/// The elements of an array that was checked before; empty for any other value.
+#[must_use]
+pub fn elements(array_text: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    if kind(array_text) != Kind::Array {
+        return out;
+    }
+    let mut scanner = Scanner::new(array_text, DEPTH_BITS);
+    scanner.at = 1;
+    scanner.blanks();
+    while scanner.peek().is_some_and(|byte| byte != b']') {
+        let start = scanner.at;
+        if scanner.value(2).is_err() {
+            break;
+        }
+        out.push(scanner.slice(start));
+        scanner.blanks();
+        if scanner.peek() == Some(b',') {
+            scanner.at += 1;
+            scanner.blanks();
+        }
+    }
+    out
+}
+
+struct Scanner<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+    depth_max: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn new(text: &'a str, depth_max: usize) -> Self {
+        Self { text, bytes: text.as_bytes(), at: 0, depth_max: depth_max.min(DEPTH_BITS) }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Result<u8, JsonError> {
+        let byte = self.peek().ok_or(JsonError::Cut { at: self.at })?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn unexpected_before(&self) -> JsonError {
+        JsonError::Unexpected { at: self.at.saturating_sub(1) }
+    }
+
+    fn slice(&self, start: usize) -> &'a str {
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    fn blanks(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn end(&mut self) -> Result<(), JsonError> {
+        self.blanks();
+        if self.at == self.bytes.len() {
+            return Ok(());
+        }
+        Err(JsonError::Unexpected { at: self.at })
+    }
+
+    /// Reads `"key" :` and the blanks after it; the cursor then stands on the value.
+    fn key(&mut self) -> Result<&'a str, JsonError> {
+        if self.next()? != b'"' {
+            return Err(self.unexpected_before());
+        }
+        let start = self.at;
+        self.string_rest()?;
+        let raw_key = self.text.get(start..self.at - 1).unwrap_or_default();
+        self.blanks();
+        if self.next()? != b':' {
+            return Err(self.unexpected_before());
+        }
+        self.blanks();
+        Ok(raw_key)
+    }
+
+    /// Reads one value that stands at nesting level `level` when it is an array or an object.
+    fn value(&mut self, level: usize) -> Result<(), JsonError> {
+        let mut open = Nesting::default();
+        loop {
+            // One value starts here.
+            match self.next()? {
+                opening @ (b'{' | b'[') => {
+                    if level + open.len >= self.depth_max + 1 {
+                        return Err(JsonError::TooDeep {
+                            limit: self.depth_max,
+                            at: self.at - 1,
+                        });
+                    }
+                    let is_object = opening == b'{';
+                    open.push(is_object);
+                    self.blanks();
+                    if self.peek() == Some(if is_object { b'}' } else { b']' }) {
+                        self.at += 1;
+                        open.pop();
+                    } else {
+                        if is_object {
+                            self.key()?;
+                        }
+                        continue;
+                    }
+                }
+                b'"' => self.string_rest()?,
+                b't' => self.word("rue")?,
+                b'f' => self.word("alse")?,
+                b'n' => self.word("ull")?,
+                first @ (b'-' | b'0'..=b'9') => self.number_rest(first)?,
+                _ => return Err(self.unexpected_before()),
+            }
+            // One value ends here: close what it closes, or go on to its sibling.
+            loop {
+                let Some(in_object) = open.last() else { return Ok(()) };
+                self.blanks();
+                match self.next()? {
+                    b',' => {
+                        self.blanks();
+                        if in_object {
+                            self.key()?;
+                        }
+                        break;
+                    }
+                    b'}' if in_object => open.pop(),
+                    b']' if !in_object => open.pop(),
+                    _ => return Err(self.unexpected_before()),
+                }
+            }
+        }
+    }
+
+    fn word(&mut self, rest: &str) -> Result<(), JsonError> {
+        for expected in rest.bytes() {
+            if self.next()? != expected {
+                return Err(self.unexpected_before());
+            }
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    fn number_rest(&mut self, first: u8) -> Result<(), JsonError> {
+        let leading = if first == b'-' { self.next()? } else { first };
+        match leading {
+            b'0' => (),
+            b'1'..=b'9' => {
+                self.digits();
+            }
+            _ => return Err(self.unexpected_before()),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.at_least_one_digit()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.at_least_one_digit()?;
+        }
+        Ok(())
+    }
+
+    fn at_least_one_digit(&mut self) -> Result<(), JsonError> {
+        if self.digits() > 0 {
+            return Ok(());
+        }
+        self.next()?;
+        Err(self.unexpected_before())
+    }
+
+    /// Reads to behind the closing quote.
+    fn string_rest(&mut self) -> Result<(), JsonError> {
+        loop {
+            self.at += text::plain_len(self.bytes.get(self.at..).unwrap_or_default());
+            match self.next()? {
+                b'"' => return Ok(()),
+                b'\\' => match self.next()? {
+                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => (),
+                    b'u' => {
+                        for _ in 0..4 {
+                            if !self.next()?.is_ascii_hexdigit() {
+                                return Err(self.unexpected_before());
+                            }
+                        }
+                    }
+                    _ => return Err(self.unexpected_before()),
+                },
+                _ => return Err(self.unexpected_before()),
+            }
+        }
+    }
+}
+
+/// Which of the open brackets are objects: one bit a level, so that hostile depth costs no stack.
+#[derive(Default)]
+struct Nesting {
+    bits: [u64; DEPTH_BITS / 64],
+    len: usize,
+}
+
+impl Nesting {
+    fn push(&mut self, is_object: bool) {
+        if let Some(word) = self.bits.get_mut(self.len / 64) {
+            let bit = 1 << (self.len % 64);
+            *word = if is_object { *word | bit } else { *word & !bit };
+        }
+        self.len += 1;
+    }
+
+    fn pop(&mut self) {
+        self.len = self.len.saturating_sub(1);
+    }
+
+    fn last(&self) -> Option<bool> {
+        let top = self.len.checked_sub(1)?;
+        self.bits.get(top / 64).map(|word| word & (1 << (top % 64)) != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn good(text: &str) {
+        assert!(check(text, 64).is_ok(), "{text}: {:?}", check(text, 64));
+        assert!(serde_json::from_str::<serde_json::Value>(text).is_ok(), "{text}");
+    }
+
+    #[track_caller]
+    fn bad(text: &str, expected: JsonError) {
+        assert_eq!(check(text, 64), Err(expected), "{text}");
+        assert!(serde_json::from_str::<serde_json::Value>(text).is_err(), "{text}");
+    }
+
+    #[test]
+    fn what_is_json() {
+        for text in [
+            "0", "-0", "-1.5e+3", "1E5", " true ", "null", r#""""#, r#""a\"\\\/\b\f\n\r\té""#, "[]",
+            "[ ]", "{}", "{ }", r#"{"a":[1,{"b":[]},{}],"c":null}"#, "\"\u{7f}é😀\"",
+            r#"{"long string to pass the eight byte steps":"0123456789012345\"6789"}"#,
+        ] {
+            good(text);
+        }
+    }
+
+    #[test]
+    fn what_is_not() {
+        bad("", JsonError::Cut { at: 0 });
+        bad("{", JsonError::Cut { at: 1 });
+        bad(r#"{"a":1"#, JsonError::Cut { at: 6 });
+        bad("\"abcdefghi", JsonError::Cut { at: 10 });
+        bad("01", JsonError::Unexpected { at: 1 });
+        bad("1.", JsonError::Cut { at: 2 });
+        bad("1.x", JsonError::Unexpected { at: 2 });
+        bad("-", JsonError::Cut { at: 1 });
+        bad("+1", JsonError::Unexpected { at: 0 });
+        bad("[1,]", JsonError::Unexpected { at: 3 });
+        bad("[1}", JsonError::Unexpected { at: 2 });
+        bad(r#"{"a":1,}"#, JsonError::Unexpected { at: 7 });
+        bad(r#"{"a" 1}"#, JsonError::Unexpected { at: 5 });
+        bad("{1:2}", JsonError::Unexpected { at: 1 });
+        bad("tru", JsonError::Cut { at: 3 });
+        bad("nul1", JsonError::Unexpected { at: 3 });
+        bad("\"a\nb\"", JsonError::Unexpected { at: 2 });
+        bad("\"12345678\u{1}\"", JsonError::Unexpected { at: 9 });
+        bad(r#""\x""#, JsonError::Unexpected { at: 2 });
+        bad(r#""\u12g4""#, JsonError::Unexpected { at: 5 });
+        bad("1 2", JsonError::Unexpected { at: 2 });
+    }
+
+    #[test]
+    fn depth_is_counted_and_costs_no_stack() {
+        let nested = |n: usize| "[".repeat(n) + &"]".repeat(n);
+        assert!(check(&nested(64), 64).is_ok());
+        assert_eq!(check(&nested(65), 64), Err(JsonError::TooDeep { limit: 64, at: 64 }));
+        assert_eq!(check(&nested(100_000), 1000), Err(JsonError::TooDeep { limit: 1000, at: 1000 }));
+        let objects = r#"{"a":"#.repeat(3) + "1" + &"}".repeat(3);
+        let mut out = Vec::new();
+        assert!(object(&objects, 3, &mut out).is_ok());
+        assert_eq!(object(&objects, 2, &mut out), Err(JsonError::TooDeep { limit: 2, at: 10 }));
+    }
+
+    #[test]
+    fn members_are_slices_in_order() {
+        let mut out = Vec::new();
+        object(r#" { "a" : [1, 2] , "b":"x","\u0061":{} } "#, 10, &mut out).unwrap();
+        let pairs: Vec<_> = out.iter().map(|it| (it.raw_key, it.value)).collect();
+        assert_eq!(pairs, [("a", "[1, 2]"), ("b", "\"x\""), (r"\u0061", "{}")]);
+        assert_eq!(member(&out, "a"), Some("{}"), "the last one wins, however it is spelled");
+        assert_eq!(object("[1]", 10, &mut out), Err(JsonError::NotAnObject));
+    }
+
+    #[test]
+    fn elements_are_slices() {
+        assert_eq!(elements(r#"[ 1, "a,b" ,{"c":[2,3]} ]"#), ["1", "\"a,b\"", r#"{"c":[2,3]}"#]);
+        assert!(elements("[]").is_empty());
+        assert!(elements("{}").is_empty());
+    }
+}

@@ -1,0 +1,164 @@
+use std::borrow::Cow;
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// How many bytes at the start of `bytes` a JSON string can hold as they are: up to the first quote, backslash
+/// or control character. Eight bytes a step, because this is where most of the time of a large body goes.
+pub(super) fn plain_len(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    for chunk in bytes.chunks_exact(8) {
+        let Ok(array) = <[u8; 8]>::try_from(chunk) else { break };
+        let word = u64::from_le_bytes(array);
+        let stops = equal(word, b'"') | equal(word, b'\\') | below_space(word);
+        if stops != 0 {
+            // The lowest flagged byte is exact; only flags above a true one can be false.
+            return at + (stops.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|&it| it == b'"' || it == b'\\' || it < 0x20).unwrap_or(rest.len())
+}
+
+fn equal(word: u64, byte: u8) -> u64 {
+    let different = word ^ (ONES * u64::from(byte));
+    different.wrapping_sub(ONES) & !different & HIGHS
+}
+
+fn below_space(word: u64) -> u64 {
+    word.wrapping_sub(ONES * 0x20) & !word & HIGHS
+}
+
+/// Decodes the escapes of `raw`, the inside of a checked JSON string. Borrows when there is none; `None` for
+/// half a surrogate pair, which no text can hold.
+#[must_use]
+pub fn decode(raw: &str) -> Option<Cow<'_, str>> {
+    if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(raw));
+    }
+    let mut out = String::with_capacity(raw.len());
+    unescape_into(raw, &mut out).then_some(Cow::Owned(out))
+}
+
+/// The text of a checked JSON value that is a string; `None` for any other value.
+#[must_use]
+pub fn string(value: &str) -> Option<Cow<'_, str>> {
+    decode(value.strip_prefix('"')?.strip_suffix('"')?)
+}
+
+/// Appends the decoded inside of a checked JSON string to `out`. False, with `out` cut short, where an escape
+/// names half a surrogate pair.
+pub fn unescape_into(raw: &str, out: &mut String) -> bool {
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        let (plain, escape) = rest.split_at(at);
+        out.push_str(plain);
+        let Some((decoded, len)) = escape_at(escape) else { return false };
+        out.push(decoded);
+        rest = escape.get(len..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    true
+}
+
+/// Decodes the escape at the start of `text`; gives the character and the bytes that it took.
+fn escape_at(text: &str) -> Option<(char, usize)> {
+    let simple = match text.as_bytes().get(1)? {
+        b'n' => '\n',
+        b't' => '\t',
+        b'r' => '\r',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'u' => return unicode_at(text),
+        &other => char::from(other),
+    };
+    Some((simple, 2))
+}
+
+fn unicode_at(text: &str) -> Option<(char, usize)> {
+    let unit = |from: usize| u32::from_str_radix(text.get(from..from + 4)?, 16).ok();
+    let high = unit(2)?;
+    if !(0xd800..0xe000).contains(&high) {
+        return Some((char::from_u32(high)?, 6));
+    }
+    if high >= 0xdc00 || text.get(6..8)? != "\\u" {
+        return None;
+    }
+    let low = unit(8)?.checked_sub(0xdc00).filter(|it| *it < 0x400)?;
+    Some((char::from_u32(0x10000 + ((high - 0xd800) << 10) + low)?, 12))
+}
+
+/// Appends `value` to `out` as a JSON string with its quotes.
+pub fn push_string(out: &mut String, value: &str) {
+    out.push('"');
+    let mut rest = value;
+    loop {
+        let (plain, tail) = rest.split_at(plain_len(rest.as_bytes()));
+        out.push_str(plain);
+        let mut chars = tail.chars();
+        match chars.next() {
+            None => break,
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some(control) => {
+                const HEX: [char; 16] =
+                    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+                out.push_str("\\u00");
+                let code = control as usize;
+                out.extend(HEX.get(code / 16 % 16));
+                out.extend(HEX.get(code % 16));
+            }
+        }
+        rest = chars.as_str();
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn escapes() {
+        assert_eq!(decode("plain"), Some(Cow::Borrowed("plain")));
+        assert_eq!(decode(r#"\"\\\/\b\f\n\r\t\u0041\u00e9"#).unwrap(), "\"\\/\u{8}\u{c}\n\r\tAé");
+        assert_eq!(decode(r"\ud83d\ude00!").unwrap(), "😀!");
+        for half in [r"\ud83d", r"\ud83dx", r"\ude00", r"\ud83d\u0041", r"\ud83d\ud83d"] {
+            assert_eq!(decode(half), None, "{half}");
+        }
+    }
+
+    #[test]
+    fn the_stop_is_found_at_every_offset() {
+        for stop in [b'"', b'\\', 0x1f, 0] {
+            for at in 0..20 {
+                let mut bytes = vec![b' '; 24];
+                bytes[at] = stop;
+                assert_eq!(plain_len(&bytes), at, "{stop}");
+            }
+        }
+        assert_eq!(plain_len("é\u{7f}😀 !#[]^".as_bytes()), "é\u{7f}😀 !#[]^".len());
+    }
+
+    proptest! {
+        #[test]
+        fn written_strings_are_read_back(text in any::<String>()) {
+            let mut out = String::new();
+            push_string(&mut out, &text);
+            prop_assert_eq!(&serde_json::from_str::<String>(&out).unwrap(), &text);
+            prop_assert_eq!(string(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn unescape_agrees_with_serde_json(text in any::<String>()) {
+            let quoted = serde_json::to_string(&text).unwrap();
+            prop_assert_eq!(string(&quoted).unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! dev
+pub mod json;
+pub mod bulk;
