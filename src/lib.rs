@@ -1,3 +1,6 @@
 //! dev
 pub mod json;
 pub mod bulk;
+pub mod event;
+pub mod unwrap;
+pub mod rules;

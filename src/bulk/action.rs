@@ -104,8 +104,8 @@ impl<'a> Action<'a> {
         if json::kind(only.value) != Kind::Object {
             return Err(malformed(format!("the value of [{}] must be an object", op.name())));
         }
-        let mut params = json::members(only.value);
-        params.retain(|it| json::kind(it.value) != Kind::Null);
+        let params: Vec<_> =
+            json::members(only.value).filter(|it| json::kind(it.value) != Kind::Null).collect();
         for param in &params {
             check_param(param)?;
         }

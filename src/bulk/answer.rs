@@ -57,12 +57,11 @@ impl BulkAnswer {
         if json::kind(items) != json::Kind::Array {
             return Err(AnswerError::NoItems);
         }
-        let items = json::elements(items);
-        if items.len() != sent {
-            return Err(AnswerError::WrongCount { sent, got: items.len() });
+        let got = json::elements(items).count();
+        if got != sent {
+            return Err(AnswerError::WrongCount { sent, got });
         }
-        let items = items
-            .into_iter()
+        let items = json::elements(items)
             .enumerate()
             .map(|(position, item)| answer_item(item).ok_or(AnswerError::NoStatus { position }))
             .collect::<Result<_, _>>()?;
@@ -71,9 +70,9 @@ impl BulkAnswer {
 }
 
 fn answer_item(item: &str) -> Option<AnswerItem> {
-    let outer = json::members(item);
-    let [only] = outer.as_slice() else { return None };
-    let status = json::member(&json::members(only.value), "status")?.parse().ok()?;
+    let mut outer = json::members(item);
+    let only = outer.next().filter(|_| outer.next().is_none())?;
+    let status = json::get(only.value, "status")?.parse().ok()?;
     (100..600).contains(&status).then(|| AnswerItem { status, object: only.value.to_owned() })
 }
 

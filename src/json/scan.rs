@@ -7,6 +7,9 @@ use super::text;
 /// Deepest nesting that [`check`] can be asked for. Jackson, which Elasticsearch parses with, stops at 1,000
 /// (`StreamReadConstraints.DEFAULT_MAX_DEPTH`, jackson-core 2.15).
 const DEPTH_BITS: usize = 1024;
+/// Most members that [`object`] notes: they cost 32 bytes each, so that a body of tiny members would grow six
+/// times. Elasticsearch indexes 1,000 fields by default (`index.mapping.total_fields.limit`).
+pub const MEMBERS_MAX: usize = 65_536;
 
 /// One `"key": value` of an object, as it stands in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +77,12 @@ pub enum JsonError {
         /// Offset in bytes, from 0.
         at: usize,
     },
+    /// More members at the root than [`MEMBERS_MAX`].
+    #[error("the object has more than {limit} members")]
+    TooManyMembers {
+        /// Members allowed.
+        limit: usize,
+    },
     /// A JSON value, but no object.
     #[error("a JSON object is expected, this is another value")]
     NotAnObject,
@@ -125,6 +134,9 @@ pub fn object<'a>(
         let raw_key = scanner.key()?;
         let start = scanner.at;
         scanner.value(2)?;
+        if out.len() == MEMBERS_MAX {
+            return Err(JsonError::TooManyMembers { limit: MEMBERS_MAX });
+        }
         out.push(Member { raw_key, value: scanner.slice(start) });
         scanner.blanks();
         match scanner.next()? {
@@ -135,14 +147,68 @@ pub fn object<'a>(
     }
 }
 
-/// The members of an object that was checked before; empty for any other value.
+/// Goes through the members of an object that was checked before; none for any other value.
+pub fn members(object_text: &str) -> Members<'_> {
+    Members { scanner: opened(object_text, Kind::Object) }
+}
+
+/// Goes through the elements of an array that was checked before; none for any other value.
+pub fn elements(array_text: &str) -> Elements<'_> {
+    Elements { scanner: opened(array_text, Kind::Array) }
+}
+
+/// The value of the last member called `name` of an object that was checked before.
 #[must_use]
-pub fn members(object_text: &str) -> Vec<Member<'_>> {
-    let mut out = Vec::new();
-    if kind(object_text) == Kind::Object && object(object_text, DEPTH_BITS, &mut out).is_err() {
-        out.clear();
+pub fn get<'a>(object_text: &'a str, name: &str) -> Option<&'a str> {
+    members(object_text).filter(|it| it.is(name)).last().map(|it| it.value)
+}
+
+fn opened(text: &str, wanted: Kind) -> Option<Scanner<'_>> {
+    (kind(text) == wanted).then(|| {
+        let mut scanner = Scanner::new(text, DEPTH_BITS);
+        scanner.at = 1;
+        scanner.blanks();
+        scanner
+    })
+}
+
+/// See [`members`].
+#[derive(Debug)]
+pub struct Members<'a> {
+    scanner: Option<Scanner<'a>>,
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Member<'a>;
+
+    fn next(&mut self) -> Option<Member<'a>> {
+        let scanner = self.scanner.as_mut()?;
+        let raw_key = scanner.key().ok()?;
+        let start = scanner.at;
+        scanner.value(2).ok()?;
+        let member = Member { raw_key, value: scanner.slice(start) };
+        scanner.step();
+        Some(member)
     }
-    out
+}
+
+/// See [`elements`].
+#[derive(Debug)]
+pub struct Elements<'a> {
+    scanner: Option<Scanner<'a>>,
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let scanner = self.scanner.as_mut()?;
+        let start = scanner.at;
+        scanner.value(2).ok()?;
+        let element = scanner.slice(start);
+        scanner.step();
+        Some(element)
+    }
 }
 
 /// The value of the last member called `name`, as Elasticsearch's and Go's parsers take the last.
@@ -151,31 +217,7 @@ pub fn member<'a>(members: &[Member<'a>], name: &str) -> Option<&'a str> {
     members.iter().rev().find(|it| it.is(name)).map(|it| it.value)
 }
 
-/// The elements of an array that was checked before; empty for any other value.
-#[must_use]
-pub fn elements(array_text: &str) -> Vec<&str> {
-    let mut out = Vec::new();
-    if kind(array_text) != Kind::Array {
-        return out;
-    }
-    let mut scanner = Scanner::new(array_text, DEPTH_BITS);
-    scanner.at = 1;
-    scanner.blanks();
-    while scanner.peek().is_some_and(|byte| byte != b']') {
-        let start = scanner.at;
-        if scanner.value(2).is_err() {
-            break;
-        }
-        out.push(scanner.slice(start));
-        scanner.blanks();
-        if scanner.peek() == Some(b',') {
-            scanner.at += 1;
-            scanner.blanks();
-        }
-    }
-    out
-}
-
+#[derive(Debug)]
 struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -200,6 +242,15 @@ impl<'a> Scanner<'a> {
 
     fn unexpected_before(&self) -> JsonError {
         JsonError::Unexpected { at: self.at.saturating_sub(1) }
+    }
+
+    /// Goes over the comma between two siblings.
+    fn step(&mut self) {
+        self.blanks();
+        if self.peek() == Some(b',') {
+            self.at += 1;
+            self.blanks();
+        }
     }
 
     fn slice(&self, start: usize) -> &'a str {
@@ -462,8 +513,20 @@ mod tests {
 
     #[test]
     fn elements_are_slices() {
-        assert_eq!(elements(r#"[ 1, "a,b" ,{"c":[2,3]} ]"#), ["1", "\"a,b\"", r#"{"c":[2,3]}"#]);
-        assert!(elements("[]").is_empty());
-        assert!(elements("{}").is_empty());
+        let all: Vec<_> = elements(r#"[ 1, "a,b" ,{"c":[2,3]} ]"#).collect();
+        assert_eq!(all, ["1", "\"a,b\"", r#"{"c":[2,3]}"#]);
+        assert_eq!(elements("[]").count() + elements("{}").count() + elements("7").count(), 0);
+    }
+
+    #[test]
+    fn members_are_counted() {
+        let many = |n: usize| format!("{{{}\"z\":1}}", "\"a\":1,".repeat(n - 1));
+        let mut out = Vec::new();
+        let (most, more) = (many(MEMBERS_MAX), many(MEMBERS_MAX + 1));
+        assert!(object(&most, 10, &mut out).is_ok());
+        assert_eq!(get(&more, "z"), Some("1"));
+        out.clear();
+        let refused = object(&more, 10, &mut out);
+        assert_eq!(refused, Err(JsonError::TooManyMembers { limit: MEMBERS_MAX }));
     }
 }

@@ -22,7 +22,6 @@ import urllib.request
 DEADLINE = 20  # seconds for a command to end, and for the audit log to tell of it
 HERE = os.path.dirname(os.path.abspath(__file__))
 DISCOVERY = re.compile(r"^/(api|apis|openapi/v[23]|version)([/?]|$)")
-CORE_OR_GROUP = re.compile(r"^/(api/v1|apis/[^/]+/[^/]+)/[^?]")
 
 
 class Wrong(Exception):
@@ -269,7 +268,7 @@ def in_story(event):
 
 def prepare(cluster):
     """Lets every user learn what the apiserver serves, so that the scenarios need not; and waits until permissions count."""
-    for user, question in (("alice", "delete pods"), ("bob", "patch deployments/scale -n shop"), ("mallory", "create pods/exec -n shop"),
+    for user, question in (("alice", "delete pods"), ("bob", "patch deployments.apps --subresource=scale -n shop"), ("mallory", "create pods --subresource=exec -n shop"),
                            ("mallory", "list daemonsets.apps -A")):
         end = time.monotonic() + DEADLINE
         while True:

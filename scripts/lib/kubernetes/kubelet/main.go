@@ -57,7 +57,7 @@ func run(name, kubeconfig, certificate, key string) error {
 	if err != nil {
 		return err
 	}
-	node := &node{client: client, name: name, known: map[types.UID]bool{}}
+	node := &node{client: client, name: name, known: map[types.UID]bool{}, gone: map[types.UID]bool{}}
 	ctx := context.Background()
 	if err := node.register(ctx, port); err != nil {
 		return err
@@ -117,8 +117,8 @@ type node struct {
 	client kubernetes.Interface
 	name   string
 	lease  *coordinationv1.Lease
-	// Pods reported as running.
-	known map[types.UID]bool
+	// Pods reported as running, and those whose deletion was confirmed: the apiserver tells of each once more.
+	known, gone map[types.UID]bool
 }
 
 func (n *node) register(ctx context.Context, port int32) error {
@@ -203,9 +203,14 @@ func (n *node) sync(ctx context.Context, pod *corev1.Pod) {
 }
 
 func (n *node) trySync(ctx context.Context, pod *corev1.Pod) error {
+	if n.gone[pod.UID] {
+		return nil
+	}
 	if pod.DeletionTimestamp != nil {
-		return n.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
+		err := n.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
 			GracePeriodSeconds: ptr.To[int64](0), Preconditions: metav1.NewUIDPreconditions(string(pod.UID))})
+		n.gone[pod.UID] = err == nil
+		return err
 	}
 	if n.known[pod.UID] {
 		return nil

@@ -1,0 +1,236 @@
+//! The nouns: one Kubernetes audit event, read in place. No I/O.
+//!
+//! Field names are those of `audit.k8s.io/v1` (Kubernetes 1.35, `staging/src/k8s.io/apiserver/pkg/apis/audit/v1/types.go`).
+
+use std::borrow::Cow;
+
+use crate::json::{self, Member};
+
+/// A text inside the event; absent where the event has no such field, or not as a string.
+pub type Text<'a> = Option<Cow<'a, str>>;
+
+/// One audit event: the fields that the mapping and most rules need, and the text for all others.
+#[derive(Debug, Default)]
+pub struct AuditEvent<'a> {
+    /// The event as the API server wrote it: one JSON object.
+    pub text: &'a str,
+    /// Its members in order.
+    pub members: Vec<Member<'a>>,
+    /// `auditID`: the same for all stages of one request.
+    pub audit_id: Text<'a>,
+    /// `stage`
+    pub stage: Text<'a>,
+    /// `verb`
+    pub verb: Text<'a>,
+    /// `requestURI`: path and query.
+    pub request_uri: Text<'a>,
+    /// `userAgent`
+    pub user_agent: Text<'a>,
+    /// `user.username`
+    pub user_name: Text<'a>,
+    /// `user.uid`
+    pub user_uid: Text<'a>,
+    /// `user.groups`
+    pub user_groups: Vec<Cow<'a, str>>,
+    /// `impersonatedUser.username`
+    pub impersonated_user: Text<'a>,
+    /// `sourceIPs`. "All but the last IP can be arbitrarily set by the client", say the types.
+    pub source_ips: Vec<Cow<'a, str>>,
+    /// `objectRef`
+    pub object: ObjectRef<'a>,
+    /// `responseStatus.code`: an HTTP status.
+    pub code: Option<u16>,
+    /// `annotations`: `authorization.k8s.io/decision`, `allow` or `forbid`.
+    pub decision: Text<'a>,
+    /// `annotations`: `authorization.k8s.io/reason`
+    pub decision_reason: Text<'a>,
+    /// `requestReceivedTimestamp`
+    pub received: Text<'a>,
+    /// `stageTimestamp`
+    pub stage_time: Text<'a>,
+    /// `requestObject`, as text.
+    pub request_object: Option<&'a str>,
+}
+
+/// What the request was about.
+#[derive(Debug, Default)]
+pub struct ObjectRef<'a> {
+    /// The object itself, as text.
+    pub text: Option<&'a str>,
+    /// `resource`, in the plural: `pods`.
+    pub resource: Text<'a>,
+    /// `subresource`: `exec`
+    pub subresource: Text<'a>,
+    /// `namespace`
+    pub namespace: Text<'a>,
+    /// `name`
+    pub name: Text<'a>,
+    /// `apiGroup`; absent for the core group.
+    pub api_group: Text<'a>,
+}
+
+impl<'a> AuditEvent<'a> {
+    /// Reads the event whose members are `members` of the checked object `text`.
+    #[must_use]
+    pub fn new(text: &'a str, members: Vec<Member<'a>>) -> Self {
+        let mut event = Self { text, ..Self::default() };
+        for member in &members {
+            event.read(member);
+        }
+        event.members = members;
+        event
+    }
+
+    fn read(&mut self, member: &Member<'a>) {
+        let value = member.value;
+        let Some(key) = member.key() else { return };
+        match key.as_ref() {
+            "auditID" => self.audit_id = json::string(value),
+            "stage" => self.stage = json::string(value),
+            "verb" => self.verb = json::string(value),
+            "requestURI" => self.request_uri = json::string(value),
+            "userAgent" => self.user_agent = json::string(value),
+            "requestReceivedTimestamp" => self.received = json::string(value),
+            "stageTimestamp" => self.stage_time = json::string(value),
+            "sourceIPs" => self.source_ips = strings(value),
+            "requestObject" => self.request_object = Some(value),
+            "user" => {
+                for member in json::members(value) {
+                    match member.key().as_deref() {
+                        Some("username") => self.user_name = json::string(member.value),
+                        Some("uid") => self.user_uid = json::string(member.value),
+                        Some("groups") => self.user_groups = strings(member.value),
+                        _ => (),
+                    }
+                }
+            }
+            "impersonatedUser" => self.impersonated_user = json::get(value, "username").and_then(json::string),
+            "objectRef" => self.object = ObjectRef::new(value),
+            "responseStatus" => {
+                self.code = json::get(value, "code").and_then(|it| it.parse().ok());
+            }
+            "annotations" => {
+                // Elastic's pipeline writes these keys with `_` for `.` (integrations, `kubernetes` 1.84).
+                for member in json::members(value) {
+                    match member.key().as_deref() {
+                        Some("authorization.k8s.io/decision" | "authorization_k8s_io/decision") => {
+                            self.decision = json::string(member.value);
+                        }
+                        Some("authorization.k8s.io/reason" | "authorization_k8s_io/reason") => {
+                            self.decision_reason = json::string(member.value);
+                        }
+                        _ => (),
+                    }
+                }
+            }
+            _ => (),
+        }
+    }
+
+    /// The path of `requestURI`, without the query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        let uri = self.request_uri.as_deref().unwrap_or_default();
+        uri.split_once('?').map_or(uri, |(path, _)| path)
+    }
+
+    /// The query of `requestURI`, escapes not decoded; empty if there is none.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        self.request_uri.as_deref().and_then(|it| it.split_once('?')).map_or("", |(_, query)| query)
+    }
+
+    /// The decoded values of the query parameter `name`, in order. A plus sign is a blank.
+    pub fn query_values(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        let name = name.to_owned();
+        self.query()
+            .split('&')
+            .filter_map(|pair| pair.split_once('=').or(Some((pair, ""))))
+            .filter(move |(key, _)| decoded(key) == name.as_str())
+            .map(|(_, value)| decoded(value))
+    }
+
+    /// The container command of an `exec` or `attach`: its `command` parameters, decoded and joined by blanks.
+    #[must_use]
+    pub fn container_command(&self) -> Option<String> {
+        if !matches!(self.object.subresource.as_deref(), Some("exec" | "attach")) {
+            return None;
+        }
+        let words: Vec<_> = self.query_values("command").collect();
+        (!words.is_empty()).then(|| words.join(" "))
+    }
+
+    /// The last of `sourceIPs`: the only one that the client cannot choose.
+    #[must_use]
+    pub fn peer_ip(&self) -> Option<&str> {
+        self.source_ips.last().map(Cow::as_ref)
+    }
+}
+
+impl<'a> ObjectRef<'a> {
+    fn new(text: &'a str) -> Self {
+        let mut object = Self { text: Some(text), ..Self::default() };
+        for member in json::members(text) {
+            let field = match member.key().as_deref() {
+                Some("resource") => &mut object.resource,
+                Some("subresource") => &mut object.subresource,
+                Some("namespace") => &mut object.namespace,
+                Some("name") => &mut object.name,
+                Some("apiGroup") => &mut object.api_group,
+                _ => continue,
+            };
+            *field = json::string(member.value);
+        }
+        object
+    }
+}
+
+/// Most groups and source addresses that are looked at.
+const STRINGS_MAX: usize = 1024;
+
+fn strings(array: &str) -> Vec<Cow<'_, str>> {
+    json::elements(array).filter_map(json::string).take(STRINGS_MAX).collect()
+}
+
+fn decoded(part: &str) -> Cow<'_, str> {
+    if !part.contains(['%', '+']) {
+        return Cow::Borrowed(part);
+    }
+    let blanks = part.replace('+', " ");
+    Cow::Owned(percent_encoding::percent_decode_str(&blanks).decode_utf8_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(text: &str) -> AuditEvent<'_> {
+        AuditEvent::new(text, json::members(text).collect())
+    }
+
+    #[test]
+    fn fields() {
+        let text = r#"{"auditID":"a","stage":"ResponseComplete","verb":"get","requestURI":"/api/v1/pods?a=1\u0026b=2",
+            "user":{"username":"alice","uid":"u","groups":["g",1]},"sourceIPs":["10.0.0.1","127.0.0.1"],
+            "objectRef":{"resource":"pods","namespace":"n"},"responseStatus":{"metadata":{},"code":200},
+            "annotations":{"authorization_k8s_io/decision":"allow"}}"#;
+        let event = event(text);
+        assert_eq!(event.request_uri.as_deref(), Some("/api/v1/pods?a=1&b=2"));
+        assert_eq!((event.path(), event.query()), ("/api/v1/pods", "a=1&b=2"));
+        assert_eq!(event.user_groups, ["g"]);
+        assert_eq!(event.peer_ip(), Some("127.0.0.1"));
+        assert_eq!(event.object.namespace.as_deref(), Some("n"));
+        assert_eq!(event.code, Some(200));
+        assert_eq!(event.decision.as_deref(), Some("allow"));
+    }
+
+    #[test]
+    fn the_container_command_is_decoded() {
+        let exec = |uri: &str| format!(r#"{{"requestURI":"{uri}","objectRef":{{"subresource":"exec"}}}}"#);
+        let text = exec("/x/exec?stdin=true&command=sh&command=-c&command=id%3B+cat%20%2Fetc%2Fpasswd&container=db");
+        assert_eq!(event(&text).container_command().unwrap(), "sh -c id; cat /etc/passwd");
+        assert_eq!(event(&exec("/x/exec")).container_command(), None);
+        assert_eq!(event(&exec("/x/exec?%63ommand=%C3%A9%ff")).container_command().unwrap(), "é\u{fffd}");
+        assert_eq!(event(r#"{"requestURI":"/x?command=sh"}"#).container_command(), None);
+    }
+}

@@ -1,0 +1,132 @@
+/// A field of an audit event that a rule can name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// A path in the event: `objectRef.resource`, `requestObject.spec.containers.image`. Arrays are gone
+    /// through; a key with dots in it is found too.
+    Path(String),
+    /// `k8scop.path`: the path of `requestURI`.
+    UriPath,
+    /// `k8scop.query.NAME`: a query parameter of `requestURI`, decoded.
+    Query(String),
+    /// `k8scop.command`: the container command of an exec or attach, decoded.
+    Command,
+    /// `k8scop.kubectl`: the kubectl command behind the event.
+    Kubectl,
+    /// `k8scop.peer_ip`: the last of `sourceIPs`.
+    PeerIp,
+}
+
+/// Members of an audit event and, where they are fixed, their members (`audit.k8s.io/v1`, Kubernetes 1.35).
+/// `None`: anything may follow.
+const KNOWN: &[(&str, Option<&[&str]>)] = &[
+    ("level", Some(&[])),
+    ("auditID", Some(&[])),
+    ("stage", Some(&[])),
+    ("requestURI", Some(&[])),
+    ("verb", Some(&[])),
+    ("user", Some(&["username", "uid", "groups", "extra."])),
+    ("impersonatedUser", Some(&["username", "uid", "groups", "extra."])),
+    ("authenticationMetadata", None),
+    ("sourceIPs", Some(&[])),
+    ("userAgent", Some(&[])),
+    (
+        "objectRef",
+        Some(&["resource", "namespace", "name", "uid", "apiGroup", "apiVersion", "resourceVersion", "subresource"]),
+    ),
+    ("responseStatus", Some(&["status", "message", "reason", "code", "details.", "metadata."])),
+    ("requestObject", None),
+    ("responseObject", None),
+    ("requestReceivedTimestamp", Some(&[])),
+    ("stageTimestamp", Some(&[])),
+    ("annotations", None),
+];
+
+impl Field {
+    /// Understands a field name, or says why no audit event can have it. A rule on a field that does not exist
+    /// would never fire and nobody would know.
+    pub(super) fn parse(name: &str) -> Result<Self, String> {
+        if let Some(own) = name.strip_prefix("k8scop.") {
+            return match own.split_once('.') {
+                None if own == "path" => Ok(Self::UriPath),
+                None if own == "command" => Ok(Self::Command),
+                None if own == "kubectl" => Ok(Self::Kubectl),
+                None if own == "peer_ip" => Ok(Self::PeerIp),
+                Some(("query", parameter)) if !parameter.is_empty() => Ok(Self::Query(parameter.to_owned())),
+                _ => Err(format!(
+                    "no field `{name}`: there are k8scop.path, k8scop.query.NAME, k8scop.command, k8scop.kubectl, k8scop.peer_ip"
+                )),
+            };
+        }
+        let (first, rest) = name.split_once('.').map_or((name, None), |(first, rest)| (first, Some(rest)));
+        let known = KNOWN.iter().find(|(known, _)| *known == first).map(|(_, members)| *members);
+        let fits = match (known, rest) {
+            (None, _) => false,
+            (Some(None), _) => true,
+            (Some(Some(members)), None) => members.is_empty(),
+            (Some(Some(members)), Some(rest)) => members
+                .iter()
+                .any(|it| *it == rest || (it.ends_with('.') && rest.starts_with(it) && rest.len() > it.len())),
+        };
+        if fits {
+            return Ok(Self::Path(name.to_owned()));
+        }
+        Err(match nearest(name) {
+            Some(nearest) => format!("an audit event has no field `{name}`: did you mean `{nearest}`?"),
+            None => format!("an audit event has no field `{name}`"),
+        })
+    }
+}
+
+/// The field that was meant, most likely: the same letters in another case, the same first part and a member
+/// that contains the last, or the same last part elsewhere.
+fn nearest(name: &str) -> Option<String> {
+    let first = name.split('.').next().unwrap_or(name);
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let member_that = |wanted: &dyn Fn(&str, &str) -> bool| {
+        KNOWN.iter().find_map(|(known, members)| {
+            let mut members = (*members)?.iter().map(|it| it.trim_end_matches('.'));
+            Some(format!("{known}.{}", members.find(|it| wanted(known, it))?))
+        })
+    };
+    KNOWN
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(known, _)| (*known).to_owned())
+        .or_else(|| member_that(&|known, member| known == first && member.contains(last)))
+        .or_else(|| member_that(&|_, member| member.eq_ignore_ascii_case(last)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_fields() {
+        for name in [
+            "verb",
+            "objectRef.resource",
+            "user.extra.authentication.kubernetes.io/pod-name",
+            "requestObject.spec.hostPID",
+            "annotations.authorization.k8s.io/decision",
+        ] {
+            assert_eq!(Field::parse(name), Ok(Field::Path(name.into())));
+        }
+        assert_eq!(Field::parse("k8scop.query.limit"), Ok(Field::Query("limit".into())));
+    }
+
+    #[test]
+    fn fields_that_no_event_has() {
+        for (name, hint) in [
+            ("apiGroup", "did you mean `objectRef.apiGroup`?"),
+            ("requesturi", "did you mean `requestURI`?"),
+            ("user.name", "did you mean `user.username`?"),
+            ("objectRef.kind", "no field"),
+            ("objectRef", "no field"),
+            ("hostPath", "no field"),
+            ("k8scop.x", "k8scop.query.NAME"),
+        ] {
+            let error = Field::parse(name).unwrap_err();
+            assert!(error.contains(hint), "{error}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Finds the audit event in a document, whatever carried it, and writes the document that Elasticsearch is to
+//! hold: the event as the object `kubernetes.audit`, ECS fields beside it. No I/O, no clock.
+//!
+//! Nothing fails here. What is no audit event passes as it came; what looks like one and cannot be read passes
+//! as it came, with a tag that says so.
+
+mod audit;
+mod carrier;
+mod ecs;
+mod overlay;
+
+use jiff::Timestamp;
+
+use self::overlay::Overlay;
+pub use self::{audit::Objects, carrier::Place};
+use crate::{
+    event::AuditEvent,
+    json::{self, Member},
+};
+
+/// Tag of a document whose `message` starts like an audit event and is none.
+pub const TAG_UNWRAP_FAILED: &str = "k8scop_unwrap_failed";
+/// Tag of a document whose event claims to be more than a day ahead of our clock.
+pub const TAG_FUTURE: &str = "k8scop_future_timestamp";
+
+/// How documents are written.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Keep the event's text in `event.original`.
+    pub preserve_original: bool,
+    /// What becomes of `requestObject` and `responseObject`.
+    pub objects: Objects,
+    /// Deepest nesting of an event (levels).
+    pub depth_max: usize,
+    /// Name of the cluster where the document does not tell.
+    pub cluster: Option<String>,
+}
+
+/// An audit event found in a document.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// Where it stood.
+    pub place: Place,
+    /// The event.
+    pub event: AuditEvent<'a>,
+    carrier: carrier::Carrier<'a>,
+    cluster: Option<&'a str>,
+}
+
+impl Found<'_> {
+    /// The name of the cluster: from the CloudWatch log group, `orchestrator.cluster.name` or the settings.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        self.carrier.cluster().or(self.cluster)
+    }
+}
+
+/// Labels of the event, which others derive and this room writes.
+#[derive(Debug, Default)]
+pub struct Labels<'a> {
+    /// The data stream that the document goes to, if it is rerouted: dataset and namespace.
+    pub data_stream: Option<(&'a str, &'a str)>,
+    /// The `kubectl` command behind the event.
+    pub kubectl: Option<&'a str>,
+    /// Titles of the rules that the event hit.
+    pub rules: &'a [&'a str],
+}
+
+/// Buffers that one document after the other is written through.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    overlay: Overlay,
+}
+
+/// Looks for an audit event in the document with these root members. `buffer` takes its text where the
+/// document does not hold it in one piece.
+pub fn find<'a>(
+    members: &[Member<'a>],
+    settings: &'a Settings,
+    buffer: &'a mut String,
+) -> Option<Found<'a>> {
+    let (place, event) = carrier::find(members, buffer, settings.depth_max)?;
+    let carrier = carrier::carrier(members);
+    let told = || {
+        let cluster = json::get(json::member(members, "orchestrator")?, "cluster")?;
+        json::get(cluster, "name")?.strip_prefix('"')?.strip_suffix('"')
+    };
+    Some(Found { place, event, carrier, cluster: told().or(settings.cluster.as_deref()) })
+}
+
+/// Whether a document in which [`find`] found nothing starts like an audit event: cut on its way, most likely.
+#[must_use]
+pub fn is_broken(members: &[Member<'_>]) -> bool {
+    carrier::candidate(members).is_some_and(|raw| {
+        let head = raw.as_bytes().get(..raw.len().min(200)).unwrap_or_default();
+        memchr::memmem::find(head, b"\\\"kind\\\":\\\"Event\\\"").is_some()
+            && memchr::memmem::find(head, b"audit.k8s.io").is_some()
+    })
+}
+
+/// Writes a document as it came, with [`TAG_UNWRAP_FAILED`] added.
+pub fn write_broken(members: &[Member<'_>], scratch: &mut Scratch, out: &mut String) {
+    let overlay = &mut scratch.overlay;
+    overlay.clear();
+    ecs::tags(members, &[TAG_UNWRAP_FAILED], overlay);
+    overlay.write(&["error", "message"], |out| {
+        json::push_string(out, "message starts like a Kubernetes audit event and is no complete one");
+    });
+    overlay.merge(members.iter().copied(), out);
+}
+
+/// Writes the document that holds the event. `now` is used only where the event has no usable time.
+pub fn write(
+    members: &[Member<'_>],
+    found: &Found<'_>,
+    labels: &Labels<'_>,
+    settings: &Settings,
+    now: Timestamp,
+    scratch: &mut Scratch,
+    out: &mut String,
+) {
+    let overlay = &mut scratch.overlay;
+    overlay.clear();
+    ecs::fill(members, found, labels, settings, now, overlay);
+    let place = found.place;
+    let stays = |member: &&Member<'_>| match place {
+        Place::Message => !member.is("message"),
+        Place::Decoded => true,
+        Place::Root => !carrier::is_audit_key(member),
+    };
+    let rest = members.iter().filter(stays).filter(|it| !carrier::is_carrier_key(it));
+    overlay.merge(rest.copied(), out);
+}
+
+#[cfg(test)]
+mod tests;

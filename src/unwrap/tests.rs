@@ -1,0 +1,216 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+const AUDIT: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"a-1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/pods/db-0/exec?command=sh\u0026command=-c\u0026command=id&container=db","verb":"get","user":{"username":"mallory@example.com","uid":"u-9","groups":["devs","system:authenticated"],"extra":{"authentication.kubernetes.io/credential-id":["X509SHA256=ab"]}},"impersonatedUser":{"username":"root"},"sourceIPs":["10.0.0.1","not an ip","203.0.113.7"],"userAgent":"kubectl/v1.35.0","objectRef":{"resource":"pods","namespace":"shop","name":"db-0","apiVersion":"v1","subresource":"exec"},"responseStatus":{"metadata":{},"code":101},"requestReceivedTimestamp":"2026-03-01T10:00:00.123456Z","stageTimestamp":"2026-03-01T10:00:02.000001Z","annotations":{"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":"RBAC: \"dev\""}}"#;
+
+fn settings() -> Settings {
+    Settings { preserve_original: false, objects: Objects::DropMetadata, depth_max: 100, cluster: None }
+}
+
+fn now() -> Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+fn unwrapped_with(document: &str, settings: &Settings) -> Option<(Place, Value, String)> {
+    let mut members = Vec::new();
+    json::object(document, 1000, &mut members).unwrap();
+    let mut buffer = String::new();
+    let found = find(&members, settings, &mut buffer)?;
+    let labels = Labels {
+        data_stream: Some(("kubernetes.audit_logs", "prod")),
+        kubectl: Some("exec db-0"),
+        rules: &["Exec into a pod"],
+    };
+    let mut out = String::new();
+    write(&members, &found, &labels, settings, now(), &mut Scratch::default(), &mut out);
+    Some((found.place, serde_json::from_str(&out).expect(&out), out))
+}
+
+#[track_caller]
+fn unwrapped(document: &Value) -> Value {
+    unwrapped_with(&document.to_string(), &settings()).expect("an audit event").1
+}
+
+/// The fields that are the same whatever carried the event.
+#[track_caller]
+fn check_event(out: &Value) {
+    let expected = json!({
+        "@timestamp": "2026-03-01T10:00:02.000001Z",
+        "user": {"name": "mallory@example.com", "email": "mallory@example.com", "id": "u-9",
+                 "roles": ["devs", "system:authenticated"], "effective": {"name": "root"}},
+        "source": {"ip": ["10.0.0.1", "203.0.113.7"], "address": "not an ip"},
+        "client": {"ip": ["10.0.0.1", "203.0.113.7"]},
+        "related": {"user": ["mallory@example.com", "u-9", "root"], "ip": ["10.0.0.1", "203.0.113.7"]},
+        "user_agent": {"original": "kubectl/v1.35.0"},
+        "url": {"original": "/api/v1/namespaces/shop/pods/db-0/exec?command=sh&command=-c&command=id&container=db",
+                "path": "/api/v1/namespaces/shop/pods/db-0/exec",
+                "query": "command=sh&command=-c&command=id&container=db"},
+        "http": {"response": {"status_code": 101}},
+        "k8scop": {"kubectl": "exec db-0", "command": "sh -c id", "rules": ["Exec into a pod"]},
+        "data_stream": {"type": "logs", "dataset": "kubernetes.audit_logs", "namespace": "prod"},
+    });
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(&out[key], value, "{key}");
+    }
+    let event = &out["event"];
+    for (key, value) in [
+        ("kind", json!("event")),
+        ("action", json!("get")),
+        ("outcome", json!("success")),
+        ("category", json!(["process"])),
+        ("type", json!(["access"])),
+        ("id", json!("a-1/ResponseComplete")),
+        ("reason", json!("RBAC: \"dev\"")),
+        ("start", json!("2026-03-01T10:00:00.123456Z")),
+        ("end", json!("2026-03-01T10:00:02.000001Z")),
+        ("duration", json!(1_876_545_000)),
+        ("dataset", json!("kubernetes.audit_logs")),
+    ] {
+        assert_eq!(event[key], value, "event.{key}");
+    }
+    let mut audit: Value = serde_json::from_str(AUDIT).unwrap();
+    audit["annotations"] =
+        json!({"authorization_k8s_io/decision": "allow", "authorization_k8s_io/reason": "RBAC: \"dev\""});
+    audit["peer_ip"] = json!("203.0.113.7");
+    assert_eq!(out["kubernetes"]["audit"], audit);
+    assert_eq!(out["orchestrator"]["resource"], json!({"type": "pods", "name": "db-0"}));
+    assert_eq!(out["orchestrator"]["namespace"], "shop");
+    assert!(out.get("message").is_none());
+}
+
+const GROUP: &str = "/aws/eks/demo/cluster";
+
+#[test]
+fn filebeat_before_9_2() {
+    let out = unwrapped(&json!({
+        "@timestamp": "2026-03-01T10:00:02.000Z", "message": AUDIT,
+        "log.file.path": "/aws/eks/demo/cluster/kube-apiserver-audit-01",
+        "event": {"id": "3790", "ingested": "x"},
+        "awscloudwatch": {"log_group": GROUP, "log_stream": "s", "ingestion_time": "2026-03-01T10:00:05.000Z"},
+        "aws.cloudwatch": {"log_group": GROUP, "log_stream": "s", "ingestion_time": "2026-03-01T10:00:05.000Z"},
+        "cloud": {"provider": "aws", "region": "eu-west-1"}, "agent": {"type": "filebeat"},
+        "data_stream": {"type": "logs", "dataset": "aws.cloudwatch_logs", "namespace": "old"},
+    }));
+    check_event(&out);
+    assert_eq!(out["orchestrator"]["cluster"]["name"], "demo");
+    assert_eq!(out["aws"]["cloudwatch"]["log_stream"], "s");
+    assert_eq!(out["log"]["file"]["path"], "/aws/eks/demo/cluster/kube-apiserver-audit-01");
+    assert_eq!(out["event"]["created"], "2026-03-01T10:00:05.000Z");
+    assert_eq!(out["event"]["ingested"], "x");
+    assert_eq!(out["cloud"], json!({"provider": "aws", "region": "eu-west-1"}));
+    for gone in ["awscloudwatch", "aws.cloudwatch", "log.file.path"] {
+        assert!(out.get(gone).is_none(), "{gone}");
+    }
+}
+
+#[test]
+fn agent_since_9_2() {
+    let out = unwrapped(&json!({
+        "@timestamp": "2026-03-01T10:00:02.000Z", "message": format!(" {AUDIT}\n"),
+        "log": {"file": {"path": "p"}, "offset": 7}, "aws": {"cloudwatch": {"log_group": GROUP}, "x": 1},
+    }));
+    check_event(&out);
+    assert_eq!(out["orchestrator"]["cluster"]["name"], "demo");
+    assert_eq!(out["log"], json!({"file": {"path": "p"}, "offset": 7}));
+    assert_eq!(out["aws"], json!({"cloudwatch": {"log_group": GROUP}, "x": 1}));
+    assert_eq!(out["cloud"]["provider"], "aws");
+}
+
+#[test]
+fn decoded_by_the_shipper() {
+    let audit: Value = serde_json::from_str(AUDIT).unwrap();
+    let out = unwrapped(&json!({"@timestamp": "x", "kubernetes": {"audit": audit, "pod": {"name": "p"}}}));
+    check_event(&out);
+    assert_eq!(out["kubernetes"]["pod"]["name"], "p");
+}
+
+#[test]
+fn logstash_cloudwatch_logs() {
+    let out = unwrapped(&json!({"@timestamp": "x", "@version": "1", "message": AUDIT,
+        "cloudwatch_logs": {"log_group": GROUP, "log_stream": "s", "event_id": "e"}}));
+    check_event(&out);
+    assert_eq!(out["aws"]["cloudwatch"]["event_id"], "e");
+    assert_eq!(out["orchestrator"]["cluster"]["name"], "demo");
+    assert!(out.get("cloudwatch_logs").is_none());
+}
+
+#[test]
+fn a_raw_line_and_keys_at_the_root() {
+    check_event(&unwrapped(&json!({"message": AUDIT, "log": {"file": {"path": "/var/log/audit.log"}}})));
+    let mut root: Value = serde_json::from_str(AUDIT).unwrap();
+    root["host"] = json!({"name": "cp-1"});
+    root["@timestamp"] = json!("2026-03-01T10:00:02.000Z");
+    let out = unwrapped(&root);
+    check_event(&out);
+    assert_eq!(out["host"]["name"], "cp-1");
+    for gone in ["verb", "auditID", "kind", "annotations", "objectRef"] {
+        assert!(out.get(gone).is_none(), "{gone}");
+    }
+}
+
+#[test]
+fn bytes_of_the_event_are_spliced_not_encoded_again() {
+    let inner = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"a","x":[1.0E+2, 1e40,"\u00e9\/"],"stage":"s"}"#;
+    let document = json!({"message": inner}).to_string();
+    let (_, _, out) = unwrapped_with(&document, &settings()).unwrap();
+    assert!(out.contains(&format!(r#""audit":{inner}"#)), "{out}");
+}
+
+#[test]
+fn the_original_is_kept_on_demand() {
+    let kept = Settings { preserve_original: true, cluster: Some("c".into()), ..settings() };
+    let (place, out, _) = unwrapped_with(&json!({"message": AUDIT}).to_string(), &kept).unwrap();
+    assert_eq!((place, out["event"]["original"].as_str()), (Place::Message, Some(AUDIT)));
+    assert_eq!(out["orchestrator"]["cluster"]["name"], "c");
+}
+
+#[test]
+fn times_that_cannot_be_trusted() {
+    let future = AUDIT.replace("2026-03-01T10:00:02.000001Z", "2027-03-01T10:00:02.000001Z");
+    let out = unwrapped(&json!({"@timestamp": "2026-03-01T10:00:02Z", "message": future, "tags": ["x"]}));
+    assert_eq!(out["@timestamp"], "2026-03-01T10:00:02Z");
+    assert_eq!(out["tags"], json!(["x", TAG_FUTURE]));
+    let broken = AUDIT.replace("2026-03-01T10:00:0", "yesterday");
+    assert_eq!(unwrapped(&json!({"message": broken}))["@timestamp"], "2026-03-01T12:00:00Z");
+    let only_received = AUDIT.replace(r#""stageTimestamp":"2026-03-01T10:00:02.000001Z","#, "");
+    assert_eq!(unwrapped(&json!({"message": only_received}))["@timestamp"], "2026-03-01T10:00:00.123456Z");
+}
+
+#[test]
+fn what_is_no_audit_event_is_not_touched() {
+    let event_list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": []}).to_string();
+    for message in [
+        "I0301 10:00:00.000001       1 flags.go:64] FLAG: --v=\"2\"",
+        "time=\"2026-03-01T10:00:00Z\" level=info msg=\"access granted audit.k8s.io\"",
+        "{\"kind\":\"Event\",\"apiVersion\":\"v1\",\"stage\":\"x\"}",
+        "{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\"}",
+        "{not json audit.k8s.io}",
+        &event_list,
+        "",
+    ] {
+        let document = json!({"message": message}).to_string();
+        assert!(unwrapped_with(&document, &settings()).is_none(), "{message}");
+    }
+    assert!(unwrapped_with(r#"{"message":7}"#, &settings()).is_none());
+    assert!(unwrapped_with(r#"{"kubernetes":{"audit":{"protoPayload":{},"verb":"x"}}}"#, &settings()).is_none());
+    // Half a surrogate pair in the message: no text, so no event; the document itself is sound.
+    let half = format!(r#"{{"message":"{{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",\"stage\":\"{}\"}}"}}"#, r"\ud800");
+    assert!(unwrapped_with(&half, &settings()).is_none());
+}
+
+#[test]
+fn a_cut_event_is_marked_and_kept() {
+    let cut = format!("{}[Truncated...]", &AUDIT[..300]);
+    let document = json!({"message": cut, "tags": "t"}).to_string();
+    assert!(unwrapped_with(&document, &settings()).is_none());
+    let members: Vec<_> = json::members(&document).collect();
+    assert!(is_broken(&members));
+    let mut out = String::new();
+    write_broken(&members, &mut Scratch::default(), &mut out);
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(out["message"], cut);
+    assert_eq!(out["tags"], json!(["t", TAG_UNWRAP_FAILED]));
+    let klog = json!({"message": "I0301 audit.k8s.io"}).to_string();
+    assert!(!is_broken(&json::members(&klog).collect::<Vec<_>>()));
+}
