@@ -4,3 +4,4 @@ pub mod bulk;
 pub mod event;
 pub mod unwrap;
 pub mod rules;
+pub mod classify;

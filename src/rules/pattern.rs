@@ -209,7 +209,7 @@ mod tests {
         check("a*c?e", Widen::No, &["acde", "abbbCxE", "a\nc.e"], &["ace", "acdef"]);
         check(r"a\*b\?c\\d\e", Widen::No, &[r"a*b?c\d\e"], &["axbyc"]);
         check("*x*", Widen::Both, &["x", "axb"], &["ab"]);
-        check("sec*ret", Widen::No, &["\u{17f}ecret"], &[]);
+        check("sec*ret", Widen::No, &["SECrRET"], &["\u{17f}ecret"]);
     }
 
     #[test]

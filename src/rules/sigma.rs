@@ -404,7 +404,7 @@ k8scop:
         broken(("and not filter", "and not filters"), 15, "no such selection");
         broken(("  condition: selection and not filter\n", ""), 6, "no condition");
         broken(("'{user.username} did'", "'{user.name} did'"), 18, "did you mean `user.username`");
-        broken(("    verb: [get, list]", "  verb: [get, list"), 8, "");
+        broken(("    verb: [get, list]", "  verb: [get, list"), 9, "flow sequence");
         broken(("event: {verb: get}}", "events: {verb: get}}"), 22, "events");
     }
 }

@@ -11,6 +11,7 @@ mod overlay;
 
 use jiff::Timestamp;
 
+pub(crate) use self::ecs::{category, cut, event_id, images, outcome, types};
 use self::overlay::Overlay;
 pub use self::{audit::Objects, carrier::Place};
 use crate::{

@@ -33,6 +33,9 @@ import (
 	"k8s.io/utils/ptr"
 )
 
+// How long a container takes to end: long enough for who deletes its pod to begin to wait for that.
+const stopping = 500 * time.Millisecond
+
 func main() {
 	name := flag.String("node", "worker-1", "name of the node; its certificate is system:node:NAME")
 	kubeconfig := flag.String("kubeconfig", "", "how to reach the apiserver")
@@ -207,6 +210,7 @@ func (n *node) trySync(ctx context.Context, pod *corev1.Pod) error {
 		return nil
 	}
 	if pod.DeletionTimestamp != nil {
+		time.Sleep(stopping)
 		err := n.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
 			GracePeriodSeconds: ptr.To[int64](0), Preconditions: metav1.NewUIDPreconditions(string(pod.UID))})
 		n.gone[pod.UID] = err == nil

@@ -1,0 +1,181 @@
+use super::{
+    fields::{Found, visit},
+    prefilter::Prefilter,
+};
+use crate::{
+    event::AuditEvent,
+    rules::{Condition, FieldTest, Pattern, Rule, Search},
+};
+
+/// What the rules say about one event: the places of the rules it hits, in their order. Empty is the common
+/// case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Indices into [`Classifier::rules`].
+    pub hits: Vec<usize>,
+}
+
+/// All rules, compiled.
+#[derive(Debug)]
+pub struct Classifier {
+    rules: Vec<Rule>,
+    prefilter: Prefilter,
+}
+
+impl Classifier {
+    /// Compiles the rules. Fails only when their literals together exceed what an automaton can hold.
+    pub fn new(rules: Vec<Rule>) -> Result<Self, aho_corasick::BuildError> {
+        let prefilter = Prefilter::new(&rules)?;
+        Ok(Self { rules, prefilter })
+    }
+
+    /// The rules in the order of [`Verdict::hits`].
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Which rules the event hits.
+    #[must_use]
+    pub fn classify(&self, event: &AuditEvent<'_>) -> Verdict {
+        let candidates = self.prefilter.candidates(event);
+        self.hits(event, |index| candidates.contains(index))
+    }
+
+    /// Which rules the event hits, every rule tried: what [`Self::classify`] must say too.
+    #[must_use]
+    pub fn classify_unfiltered(&self, event: &AuditEvent<'_>) -> Verdict {
+        self.hits(event, |_| true)
+    }
+
+    fn hits(&self, event: &AuditEvent<'_>, tried: impl Fn(usize) -> bool) -> Verdict {
+        let hits = self.rules.iter().enumerate();
+        let hits = hits.filter(|(index, rule)| tried(*index) && holds(event, &rule.condition, &rule.searches));
+        Verdict { hits: hits.map(|(index, _)| index).collect() }
+    }
+}
+
+fn holds(event: &AuditEvent<'_>, condition: &Condition, searches: &[Search]) -> bool {
+    match condition {
+        Condition::Search(index) => searches.get(*index).is_some_and(|it| found(event, it)),
+        Condition::All(parts) => parts.iter().all(|it| holds(event, it, searches)),
+        Condition::Any(parts) => parts.iter().any(|it| holds(event, it, searches)),
+        Condition::Not(part) => !holds(event, part, searches),
+    }
+}
+
+fn found(event: &AuditEvent<'_>, search: &Search) -> bool {
+    search.alternatives.iter().any(|tests| tests.iter().all(|it| passes(event, it)))
+}
+
+fn passes(event: &AuditEvent<'_>, test: &FieldTest) -> bool {
+    if let Some(wanted) = test.exists {
+        return visit(event, &test.field, &mut |_| true) == wanted;
+    }
+    let matches = |pattern: &Pattern| match pattern {
+        Pattern::Null => !visit(event, &test.field, &mut |_| true),
+        Pattern::Present => visit(event, &test.field, &mut |_| true),
+        pattern => visit(event, &test.field, &mut |it| match it {
+            Found::Text(text) => pattern.matches(text),
+            Found::Other => false,
+        }),
+    };
+    match test.all {
+        true => test.patterns.iter().all(matches),
+        false => test.patterns.iter().any(matches),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{json, rules::parse};
+
+    fn rule(detection: &str) -> Rule {
+        let text = format!(
+            "title: t\nid: i\nlevel: low\nlogsource: {{product: kubernetes, service: audit}}\ndetection:\n{detection}"
+        );
+        parse("t.yml", &text).unwrap()
+    }
+
+    #[track_caller]
+    fn check(detection: &str, yes: &[&str], no: &[&str]) {
+        let classifier = Classifier::new(vec![rule(detection)]).unwrap();
+        for (events, expected) in [(yes, 1), (no, 0)] {
+            for text in events {
+                let event = AuditEvent::new(text, json::members(text).collect());
+                assert_eq!(classifier.classify_unfiltered(&event).hits.len(), expected, "{detection} on {text}");
+                // A fast way may say no only where the slow way does.
+                assert_eq!(classifier.classify(&event), classifier.classify_unfiltered(&event), "{detection} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn selections() {
+        check(
+            "  a: {verb: [get, list], objectRef.resource: secrets}\n  condition: a",
+            &[
+                r#"{"verb":"GET","objectRef":{"resource":"secrets"}}"#,
+                r#"{"verb":"list","objectRef":{"resource":"SECRETS"}}"#,
+                r#"{"v\u0065rb":"l\u0069st","objectRef":{"resourc\u0065":"s\u0065crets"}}"#,
+            ],
+            &[r#"{"verb":"get"}"#, r#"{"verb":"watch","objectRef":{"resource":"secrets"}}"#, "{}"],
+        );
+        check(
+            "  a:\n  - verb: get\n  - verb: list\n    level|startswith: Meta\n  condition: a",
+            &[r#"{"verb":"get"}"#, r#"{"verb":"list","level":"Metadata"}"#],
+            &[r#"{"verb":"list","level":"Request"}"#],
+        );
+    }
+
+    #[test]
+    fn modifiers() {
+        check(
+            "  a: {user.groups|contains|all: [dev, ops]}\n  condition: a",
+            &[r#"{"user":{"groups":["x-dev","ops"]}}"#, r#"{"user":{"groups":["devops"]}}"#],
+            &[r#"{"user":{"groups":["dev"]}}"#, "{}"],
+        );
+        check(
+            "  a: {sourceIPs|cidr: [10.0.0.0/8, '::1/128']}\n  condition: a",
+            &[r#"{"sourceIPs":["1.1.1.1","10.2.3.4"]}"#, r#"{"sourceIPs":["::1"]}"#],
+            &[r#"{"sourceIPs":["11.0.0.1","private"]}"#],
+        );
+        check(
+            "  a: {requestURI|re: '/pods/[^/]+$'}\n  condition: a",
+            &[r#"{"requestURI":"/api/v1/namespaces/n/pods/p"}"#],
+            &[r#"{"requestURI":"/api/v1/namespaces/n/pods"}"#],
+        );
+        check(
+            "  a: {requestObject.spec.hostPID|exists: true}\n  b: {impersonatedUser.username: null}\n  condition: a and b",
+            &[r#"{"requestObject":{"spec":{"hostPID":false}}}"#, r#"{"requestObject":{"spec":{"hostPID":true}},"impersonatedUser":null}"#],
+            &[r#"{"requestObject":{"spec":{}}}"#, r#"{"requestObject":{"spec":{"hostPID":1}},"impersonatedUser":{"username":"x"}}"#],
+        );
+        check(
+            "  a: {responseStatus.code: 403, requestObject.spec.hostPID: true}\n  condition: a",
+            &[r#"{"responseStatus":{"code":403},"requestObject":{"spec":{"hostPID":true}}}"#],
+            &[r#"{"responseStatus":{"code":4031},"requestObject":{"spec":{"hostPID":true}}}"#],
+        );
+        check(
+            "  a: {userAgent: 'kubectl/*(linux/?md64)*'}\n  condition: a",
+            &[r#"{"userAgent":"kubectl/v1.35.0 (linux/amd64) kubernetes/x"}"#],
+            &[r#"{"userAgent":"curl/8"}"#],
+        );
+        check(
+            "  a: {k8scop.query.limit: '500', k8scop.path|endswith: /pods}\n  condition: a",
+            &[r#"{"requestURI":"/api/v1/pods?watch=1\u0026limit=500"}"#],
+            &[r#"{"requestURI":"/api/v1/pods?limit=50"}"#],
+        );
+    }
+
+    #[test]
+    fn conditions_with_not() {
+        let detection = "  a: {verb: get}\n  not_b: {userAgent|contains: kube}\n  not_c: {stage: X}\n  condition: a and not 1 of not_*";
+        check(
+            detection,
+            &[r#"{"verb":"get"}"#, r#"{"verb":"get","userAgent":"curl"}"#],
+            &[r#"{"verb":"get","userAgent":"KUBE"}"#, r#"{"verb":"get","stage":"x"}"#, r#"{"verb":"list"}"#],
+        );
+        check("  a: {verb: get}\n  condition: not a", &["{}", r#"{"verb":"list"}"#], &[r#"{"verb":"get"}"#]);
+    }
+}

@@ -1,0 +1,13 @@
+//! Decides what an event means: which rules it hits, which `kubectl` command is behind it, what an alert says.
+//! No I/O, no clock.
+
+mod alert;
+mod fields;
+mod kubectl;
+mod matcher;
+mod prefilter;
+
+pub use alert::{Alert, Place, write_alert};
+pub use fields::sentence;
+pub use kubectl::kubectl;
+pub use matcher::{Classifier, Verdict};
