@@ -5,3 +5,6 @@ pub mod event;
 pub mod unwrap;
 pub mod rules;
 pub mod classify;
+pub mod prepare;
+pub mod metrics;
+pub mod forward;

@@ -3,10 +3,12 @@
 
 mod action;
 mod answer;
+mod batch;
 mod reply;
 mod request;
 
 pub use action::{Action, Defaults, Op};
 pub use answer::{AnswerError, AnswerItem, BulkAnswer};
+pub use batch::OutgoingBatch;
 pub use reply::{Refusal, ReplyWriter, error_body};
-pub use request::{Item, TooManyItems, split};
+pub use request::{Item, Items, Shown, TooManyItems};

@@ -6,17 +6,28 @@ use super::{
     Action, Defaults, Op, Refusal,
     action::{is_action, shown_name},
 };
-use crate::json;
+use crate::json::{self, Member};
 
 /// One item of a bulk request: an action, and the document that belongs to it.
 #[derive(Debug)]
 pub struct Item<'a> {
     /// The name to answer under: the client's own, even when it is no action at all.
     pub name: Cow<'a, str>,
+    /// Where the client wanted it, as far as the action line could be read.
+    pub shown: Shown<'a>,
     /// The action line, or why this item is refused.
     pub action: Result<Action<'a>, Refusal>,
     /// The document; empty for `delete`, and for what is refused.
     pub source: &'a str,
+}
+
+/// What an answer repeats of an action line.
+#[derive(Debug, Default)]
+pub struct Shown<'a> {
+    /// `_index`
+    pub index: Option<Cow<'a, str>>,
+    /// `_id`
+    pub id: Option<Cow<'a, str>>,
 }
 
 /// More items than one request may have.
@@ -27,82 +38,85 @@ pub struct TooManyItems {
     pub limit: usize,
 }
 
-/// Splits a bulk body into items.
+/// Goes through a bulk body, item by item.
 ///
 /// Total: whatever the bytes are, every line ends up in exactly one item, and a bad line costs only the item it
 /// stands in. Elasticsearch alternates strictly between actions and documents, so there one stray line turns
 /// every document behind it into an action; here a line that is no action is an item of its own, together with
-/// the line after it unless that one is an action again. `depth_max` is the deepest document (levels).
-pub fn split<'a>(
-    body: &'a [u8],
-    defaults: &Defaults,
-    items_max: usize,
+/// the line after it unless that one is an action again.
+#[derive(Debug)]
+pub struct Items<'a, 'd> {
+    lines: Lines<'a>,
+    defaults: &'d Defaults,
+    left: usize,
+    limit: usize,
     depth_max: usize,
-) -> Result<Vec<Item<'a>>, TooManyItems> {
-    let mut items = Vec::new();
-    let mut lines = Lines { rest: body };
-    while let Some(line) = lines.next_filled() {
-        if items.len() == items_max {
-            return Err(TooManyItems { limit: items_max });
-        }
-        items.push(item(line, &mut lines, defaults, depth_max));
-    }
-    Ok(items)
 }
 
-fn item<'a>(line: &'a [u8], lines: &mut Lines<'a>, defaults: &Defaults, depth_max: usize) -> Item<'a> {
-    let parsed = match std::str::from_utf8(line) {
-        Ok(text) => Action::parse(text, defaults).map_err(|refusal| (refusal, shown_name(text))),
-        Err(error) => Err((not_utf8("action", &error), None)),
-    };
-    match parsed {
-        Ok(action) if action.op.has_source() => with_source(action, lines, depth_max),
-        Ok(action) => Item { name: action.op.name().into(), action: Ok(action), source: "" },
-        Err((refusal, name)) => {
-            let known = name.as_deref().and_then(|it| op_named(it));
-            if known != Some(Op::Delete) && !lines.peek_filled().is_some_and(looks_like_action) {
-                lines.next_filled();
+impl<'a, 'd> Items<'a, 'd> {
+    /// `items_max` is the most items, `depth_max` the deepest document (levels).
+    #[must_use]
+    pub fn new(body: &'a [u8], defaults: &'d Defaults, items_max: usize, depth_max: usize) -> Self {
+        Self { lines: Lines { rest: body }, defaults, left: items_max, limit: items_max, depth_max }
+    }
+
+    /// The next item. `members` takes the root members of its document, so that nothing reads it twice.
+    pub fn next_into(&mut self, members: &mut Vec<Member<'a>>) -> Result<Option<Item<'a>>, TooManyItems> {
+        members.clear();
+        let Some(line) = self.lines.next_filled() else { return Ok(None) };
+        self.left = self.left.checked_sub(1).ok_or(TooManyItems { limit: self.limit })?;
+        Ok(Some(self.item(line, members)))
+    }
+
+    fn item(&mut self, line: &'a [u8], members: &mut Vec<Member<'a>>) -> Item<'a> {
+        let parsed = match std::str::from_utf8(line) {
+            Ok(text) => Action::parse(text, self.defaults).map_err(|refusal| (refusal, shown_name(text))),
+            Err(error) => Err((not_utf8("action", &error), None)),
+        };
+        match parsed {
+            Ok(action) if action.op.has_source() => {
+                let name = Cow::Borrowed(action.op.name());
+                let shown = Shown { index: Some(action.index.clone()), id: action.id.clone() };
+                match self.source(action.op, members) {
+                    Ok(source) => Item { name, shown, action: Ok(action), source },
+                    Err(refusal) => Item { name, shown, action: Err(refusal), source: "" },
+                }
             }
-            Item { name: name.unwrap_or(Cow::Borrowed("index")), action: Err(refusal), source: "" }
+            Ok(action) => {
+                let shown = Shown { index: Some(action.index.clone()), id: action.id.clone() };
+                Item { name: action.op.name().into(), shown, action: Ok(action), source: "" }
+            }
+            Err((refusal, name)) => {
+                let known = name.as_deref().and_then(op_named);
+                if known != Some(Op::Delete) && !self.lines.peek_filled().is_some_and(looks_like_action) {
+                    self.lines.next_filled();
+                }
+                let name = name.unwrap_or(Cow::Borrowed("index"));
+                Item { name, shown: Shown::default(), action: Err(refusal), source: "" }
+            }
         }
     }
-}
 
-fn with_source<'a>(action: Action<'a>, lines: &mut Lines<'a>, depth_max: usize) -> Item<'a> {
-    let name = Cow::Borrowed(action.op.name());
-    let refused = |reason: Refusal| Item { name: name.clone(), action: Err(reason), source: "" };
-    let Some(line) = lines.next_source() else {
-        return refused(bad_document("the document is missing: the body ends after the action line".into()));
-    };
-    if line.trim_ascii().is_empty() {
-        return refused(bad_document("the document is empty: the line after the action line is blank".into()));
-    }
-    let source = match std::str::from_utf8(line) {
-        Ok(source) => source,
-        Err(error) => return refused(not_utf8("document", &error)),
-    };
-    let checked = if action.op == Op::Update {
-        update_is_sound(source, depth_max)
-    } else {
-        json::check(source, depth_max).map_err(|error| bad_document(error.to_string())).and_then(|kind| {
-            if kind == json::Kind::Object {
-                return Ok(());
-            }
-            Err(bad_document("the document must be a JSON object".into()))
-        })
-    };
-    match checked {
-        Ok(()) => Item { name, action: Ok(action), source },
-        Err(refusal) => refused(refusal),
+    fn source(&mut self, op: Op, members: &mut Vec<Member<'a>>) -> Result<&'a str, Refusal> {
+        let Some(line) = self.lines.next_source() else {
+            return Err(bad_document("the document is missing: the body ends after the action line".into()));
+        };
+        if line.trim_ascii().is_empty() {
+            return Err(bad_document("the document is empty: the line after the action line is blank".into()));
+        }
+        let source = std::str::from_utf8(line).map_err(|error| not_utf8("document", &error))?;
+        json::object(source, self.depth_max, members).map_err(|error| bad_document(error.to_string()))?;
+        if op == Op::Update {
+            update_is_sound(members)?;
+        }
+        Ok(source)
     }
 }
 
 /// Elasticsearch parses the body of an update together with the request, so a bad one fails every item there.
 /// The names are those of `UpdateRequest` (Elasticsearch 8.19).
-fn update_is_sound(source: &str, depth_max: usize) -> Result<(), Refusal> {
-    let mut members = Vec::new();
-    json::object(source, depth_max, &mut members).map_err(|error| bad_document(error.to_string()))?;
-    for member in &members {
+fn update_is_sound(members: &[Member<'_>]) -> Result<(), Refusal> {
+    for member in members {
         if !matches!(
             member.raw_key,
             "doc" | "script" | "upsert" | "doc_as_upsert" | "scripted_upsert" | "detect_noop" | "_source"
@@ -134,6 +148,7 @@ fn not_utf8(what: &str, error: &std::str::Utf8Error) -> Refusal {
     bad_document(format!("the {what} line is not UTF-8, from byte {} on", error.valid_up_to()))
 }
 
+#[derive(Debug)]
 struct Lines<'a> {
     rest: &'a [u8],
 }
@@ -184,13 +199,13 @@ mod tests {
     /// The items as `name`, `name=document` or `name!reason`.
     fn shown(body: &[u8]) -> Vec<String> {
         let defaults = Defaults { index: Some("i".into()), ..Defaults::default() };
-        let items = split(body, &defaults, 100, 1000).unwrap();
+        let (mut items, mut members) = (Items::new(body, &defaults, 100, 1000), Vec::new());
         let show = |item: &Item<'_>| match &item.action {
             Ok(_) if item.source.is_empty() => item.name.to_string(),
             Ok(_) => format!("{}={}", item.name, item.source),
             Err(refusal) => format!("{}!{}", item.name, refusal.reason),
         };
-        items.iter().map(show).collect()
+        std::iter::from_fn(|| items.next_into(&mut members).unwrap()).map(|it| show(&it)).collect()
     }
 
     #[track_caller]
@@ -231,7 +246,7 @@ mod tests {
         check(&around("garbage\n{\"a\":2}\n"), &[good, "index!the action line is no action", good]);
         check(&around("{\"frob\":{}}\n{\"a\":2}\n"), &[good, "frob!unknown action [frob]", good]);
         check(&around("{\"delete\":{}}\n"), &[good, "delete!_id is missing", good]);
-        check(&around("{\"create\":{}}\n[1,2]\n"), &[good, "create!the document must be a JSON object", good]);
+        check(&around("{\"create\":{}}\n[1,2]\n"), &[good, "create!a JSON object is expected", good]);
         check(&around("{\"create\":{}}\n{\"a\":\n"), &[good, "create!not JSON: the text ends", good]);
         check(&around("{\"update\":{\"_id\":\"1\"}}\n{\"a\":1}\n"), &[good, "update!an update has no field [a]", good]);
         let deep = format!("{{\"create\":{{}}}}\n{}\n", "{\"a\":".repeat(100_000));
@@ -255,8 +270,16 @@ mod tests {
     #[test]
     fn items_are_counted() {
         let body = "{\"delete\":{\"_index\":\"i\",\"_id\":\"1\"}}\n".repeat(4);
-        assert!(split(body.as_bytes(), &Defaults::default(), 4, 10).is_ok());
-        let refused = split(body.as_bytes(), &Defaults::default(), 3, 10).unwrap_err();
-        assert_eq!(refused, TooManyItems { limit: 3 });
+        let defaults = Defaults::default();
+        let count = |limit| {
+            let (mut items, mut members) = (Items::new(body.as_bytes(), &defaults, limit, 10), Vec::new());
+            let mut count = 0;
+            while items.next_into(&mut members)?.is_some() {
+                count += 1;
+            }
+            Ok(count)
+        };
+        assert_eq!(count(4), Ok(4));
+        assert_eq!(count(3), Err(TooManyItems { limit: 3 }));
     }
 }

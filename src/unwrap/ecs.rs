@@ -29,7 +29,7 @@ pub(super) fn fill(
 ) {
     let event = &found.event;
     let mut new_tags = Vec::new();
-    if time(members, event, now, overlay) == Time::Future {
+    if time(event, now, overlay) == Clock::OursForFuture {
         new_tags.push(TAG_FUTURE);
     }
     overlay.write(&["kubernetes", "audit"], |out| write_audit(event, settings.objects, out));
@@ -84,41 +84,59 @@ pub(super) fn tags(members: &[Member<'_>], new: &[&str], overlay: &mut Overlay) 
     });
 }
 
-#[derive(PartialEq, Eq)]
-enum Time {
-    Usable,
-    Future,
+/// When an event happened.
+#[derive(Debug, PartialEq, Eq)]
+pub struct When {
+    /// As a point in time.
+    pub at: Timestamp,
+    /// As it is written, with all its digits.
+    pub text: String,
+    /// Whose time it is.
+    pub clock: Clock,
+}
+
+/// Whose time is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// The API server's.
+    Event,
+    /// Ours: the event has no time that can be read.
+    Ours,
+    /// Ours: the event's is more than a day ahead.
+    OursForFuture,
+}
+
+/// When the event happened: `stageTimestamp`, else `requestReceivedTimestamp`, else now.
+#[must_use]
+pub fn when(event: &AuditEvent<'_>, now: Timestamp) -> When {
+    let mut clock = Clock::Ours;
+    for text in [&event.stage_time, &event.received].into_iter().flatten() {
+        let Ok(at) = text.parse::<Timestamp>() else { continue };
+        if at.duration_since(now) <= FUTURE_MAX {
+            return When { at, text: text.to_string(), clock: Clock::Event };
+        }
+        clock = Clock::OursForFuture;
+    }
+    When { at: now, text: now.to_string(), clock }
 }
 
 /// `@timestamp` is the event's own, digit for digit: CloudWatch and Filebeat cut theirs to seconds.
-fn time(members: &[Member<'_>], event: &AuditEvent<'_>, now: Timestamp, overlay: &mut Overlay) -> Time {
+fn time(event: &AuditEvent<'_>, now: Timestamp, overlay: &mut Overlay) -> Clock {
     let parsed = |text: &Option<std::borrow::Cow<'_, str>>| -> Option<Timestamp> { text.as_deref()?.parse().ok() };
-    let (received, stage) = (parsed(&event.received), parsed(&event.stage_time));
-    if let (Some(start), Some(text)) = (received, &event.received) {
+    if let (Some(start), Some(text)) = (parsed(&event.received), &event.received) {
         overlay.text(&["event", "start"], text);
-        if let (Some(end), Some(text)) = (stage, &event.stage_time) {
+        if let (Some(end), Some(text)) = (parsed(&event.stage_time), &event.stage_time) {
             overlay.text(&["event", "end"], text);
             let nanoseconds = end.duration_since(start).as_nanos().max(0);
             overlay.raw(&["event", "duration"], &nanoseconds.to_string());
         }
     }
-    let (when, text) = match (stage, received) {
-        (Some(when), _) => (Some(when), &event.stage_time),
-        (None, when) => (when, &event.received),
-    };
-    let has_time = json::member(members, "@timestamp").is_some();
-    match (when, text) {
-        (Some(when), Some(text)) if when.duration_since(now) <= FUTURE_MAX => {
-            overlay.text(&["@timestamp"], text);
-            Time::Usable
-        }
-        (when, _) => {
-            if !has_time {
-                overlay.text(&["@timestamp"], &now.to_string());
-            }
-            if when.is_some() { Time::Future } else { Time::Usable }
-        }
+    let when = when(event, now);
+    match when.clock {
+        Clock::Event => overlay.text(&["@timestamp"], &when.text),
+        Clock::Ours | Clock::OursForFuture => overlay.text_if_absent(&["@timestamp"], &when.text),
     }
+    when.clock
 }
 
 fn event_fields(event: &AuditEvent<'_>, overlay: &mut Overlay) {

@@ -13,7 +13,11 @@ use jiff::Timestamp;
 
 pub(crate) use self::ecs::{category, cut, event_id, images, outcome, types};
 use self::overlay::Overlay;
-pub use self::{audit::Objects, carrier::Place};
+pub use self::{
+    audit::Objects,
+    carrier::Place,
+    ecs::{Clock, When, when},
+};
 use crate::{
     event::AuditEvent,
     json::{self, Member},

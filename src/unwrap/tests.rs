@@ -167,7 +167,7 @@ fn the_original_is_kept_on_demand() {
 
 #[test]
 fn times_that_cannot_be_trusted() {
-    let future = AUDIT.replace("2026-03-01T10:00:02.000001Z", "2027-03-01T10:00:02.000001Z");
+    let future = AUDIT.replace("2026-03-01T10:00:0", "2027-03-01T10:00:0");
     let out = unwrapped(&json!({"@timestamp": "2026-03-01T10:00:02Z", "message": future, "tags": ["x"]}));
     assert_eq!(out["@timestamp"], "2026-03-01T10:00:02Z");
     assert_eq!(out["tags"], json!(["x", TAG_FUTURE]));

@@ -1,0 +1,66 @@
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+/// One bulk body on its way to Elasticsearch, with the place of every action in it.
+///
+/// A slot is one action and its document. Retrying copies the bytes of the slots that are left; nothing is
+/// encoded again.
+#[derive(Debug, Default)]
+pub struct OutgoingBatch {
+    body: Bytes,
+    slots: Vec<Range<usize>>,
+}
+
+impl OutgoingBatch {
+    /// Takes a body and the places of its slots, in order.
+    #[must_use]
+    pub fn new(body: String, slots: Vec<Range<usize>>) -> Self {
+        debug_assert_eq!(slots.last().map_or(0, |it| it.end), body.len(), "slots cover the body");
+        Self { body: Bytes::from(body), slots }
+    }
+
+    /// The whole body, in bytes.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Slots in the batch.
+    #[must_use]
+    pub fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The lines of one slot.
+    #[must_use]
+    pub fn slot(&self, index: usize) -> Bytes {
+        self.slots.get(index).map(|it| self.body.slice(it.clone())).unwrap_or_default()
+    }
+
+    /// The body of these slots alone; the whole body is not copied.
+    #[must_use]
+    pub fn body_of(&self, slots: &[usize]) -> Bytes {
+        if slots.len() == self.slots.len() {
+            return self.body.clone();
+        }
+        let mut body = BytesMut::new();
+        for index in slots {
+            body.extend_from_slice(&self.slot(*index));
+        }
+        body.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_of_slots() {
+        let batch = OutgoingBatch::new("a\nb\nc\n".into(), vec![0..2, 2..4, 4..6]);
+        assert_eq!(batch.body_of(&[0, 1, 2]), "a\nb\nc\n");
+        assert_eq!(batch.body_of(&[0, 2]), "a\nc\n");
+        assert_eq!(batch.slot(1), "b\n");
+    }
+}

@@ -1,0 +1,89 @@
+//! Sends batches to the output and settles every slot of them: tried again as long as that can help and the
+//! request has time, then told as it is. Knows nothing of rules or audit events.
+
+mod client;
+mod elasticsearch;
+mod file;
+mod settle;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use thiserror::Error;
+use tokio::time::Instant;
+
+pub use self::{
+    client::{Credentials, ElasticsearchSettings, Secret, SettingsError},
+    elasticsearch::{Elasticsearch, hop_by_hop},
+    file::{FileError, FileOutput, FileSettings},
+    settle::{Backoff, Delivery, deliver},
+};
+use crate::{bulk::BulkAnswer, metrics::Metrics};
+
+/// Where documents are stored.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// A cluster.
+    Elasticsearch(Arc<Elasticsearch>),
+    /// Files.
+    File(Arc<FileOutput>),
+}
+
+/// What of the client's request goes along with every try.
+#[derive(Clone, Debug, Default)]
+pub struct Passed {
+    /// Its headers from end to end.
+    pub headers: HeaderMap,
+    /// Its query, without what is answered or placed by us; empty if there is none.
+    pub query: String,
+}
+
+/// The answer to a request as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// HTTP status.
+    pub status: u16,
+    /// Its body: JSON.
+    pub body: Bytes,
+    /// How long to wait before the next try, where the other side said so (seconds).
+    pub retry_after_s: Option<u64>,
+}
+
+/// What one try brought.
+#[derive(Debug)]
+enum Attempt {
+    /// An answer for each slot.
+    Answered(BulkAnswer),
+    /// An answer to the request as a whole: nothing was stored.
+    Refused(Whole),
+    /// No answer, or none that can be believed. What was stored is not known.
+    Failed(AttemptError),
+}
+
+/// Why a try brought nothing.
+#[derive(Debug, Error)]
+#[error("{reason}")]
+pub struct AttemptError {
+    /// For the log and the client; without addresses' credentials.
+    pub reason: String,
+}
+
+impl Output {
+    async fn attempt(&self, body: Bytes, slots: usize, passed: &Passed, until: Instant, metrics: &Metrics) -> Attempt {
+        metrics.bulk_sent_bytes.inc_by(body.len() as u64);
+        let timer = metrics.bulk_request_duration.start_timer();
+        let attempt = match self {
+            Self::Elasticsearch(output) => output.bulk(body, slots, passed, until).await,
+            Self::File(output) => FileOutput::bulk(output, body, slots).await,
+        };
+        timer.observe_duration();
+        let code = match &attempt {
+            Attempt::Answered(_) => 200,
+            Attempt::Refused(whole) => whole.status,
+            Attempt::Failed(_) => 0,
+        };
+        metrics.bulk_requests.with_label_values(&[code.to_string().as_str()]).inc();
+        attempt
+    }
+}

@@ -1,0 +1,561 @@
+//! Turns a client's bulk request into the batch that goes to Elasticsearch, and Elasticsearch's answers into
+//! the client's answer. No I/O, no clock.
+//!
+//! Each item of the client becomes one slot for its document and one for every alert that it raises, side by
+//! side in the same batch. An item is answered as stored when all of its slots are.
+
+use std::{borrow::Cow, fmt::Write, ops::Range, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    bulk::{Action, AnswerItem, Defaults, Item, Items, Op, OutgoingBatch, Refusal, ReplyWriter, TooManyItems},
+    classify::{self, Alert, Classifier},
+    json::{self, Member},
+    rules::{Level, OncePer},
+    unwrap::{self, Found, Labels, Scratch},
+};
+
+/// Dataset of the audit events.
+pub const DATASET_LOGS: &str = "kubernetes.audit_logs";
+/// Dataset of the alerts.
+pub const DATASET_ALERTS: &str = "k8scop.alerts";
+
+/// Where an audit event goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// To the data stream `logs-kubernetes.audit_logs-NAMESPACE`.
+    #[default]
+    Reroute,
+    /// To the index that the shipper named.
+    Keep,
+}
+
+/// Which `_id` an audit event gets when the shipper gave none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ids {
+    /// One made from cluster, auditID and stage, so that an event that is sent twice is stored once.
+    #[default]
+    Audit,
+    /// Elasticsearch's own: faster to index, and what is sent twice is stored twice.
+    Elasticsearch,
+}
+
+/// Where alerts go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlertTarget {
+    /// To the data stream `logs-k8scop.alerts-NAMESPACE`.
+    DataStream,
+    /// To an index for each day: `PREFIX-YYYY.MM.DD`, by the time of the event.
+    Daily(String),
+}
+
+/// What is done with items.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Where audit events go.
+    pub route: Route,
+    /// Namespace of the data streams where the request names none.
+    pub namespace: String,
+    /// Which `_id` audit events get.
+    pub ids: Ids,
+    /// Where alerts go.
+    pub alerts: AlertTarget,
+    /// How documents are written.
+    pub unwrap: unwrap::Settings,
+    /// Most items of one request.
+    pub items_max: usize,
+    /// Deepest document (levels).
+    pub depth_max: usize,
+}
+
+/// A request, ready to be sent.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What goes to Elasticsearch.
+    pub batch: OutgoingBatch,
+    /// What becomes of each item, in the order of the request.
+    plans: Vec<Plan>,
+    /// What was found in it.
+    pub counts: Counts,
+}
+
+/// What was found in a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Items.
+    pub items: u64,
+    /// Items that are refused without asking Elasticsearch.
+    pub refused: u64,
+    /// Audit events.
+    pub audit: u64,
+    /// Documents that start like an audit event and are none.
+    pub broken: u64,
+    /// Hits of each rule, by its place.
+    pub hits: Vec<(usize, u64)>,
+}
+
+/// How the items of a request ended. `stored + duplicate + rejected + returned` is their number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Elasticsearch stored it.
+    pub stored: u64,
+    /// It was there already.
+    pub duplicate: u64,
+    /// Refused for good.
+    pub rejected: u64,
+    /// Not stored; the shipper is to send it again (429, 5xx).
+    pub returned: u64,
+    /// Alerts that are stored, and their rule.
+    pub alerts_created: Vec<usize>,
+    /// Alerts that were there already.
+    pub alerts_duplicate: u64,
+    /// Alerts that are not stored.
+    pub alerts_failed: u64,
+}
+
+#[derive(Debug)]
+struct Plan {
+    name: Cow<'static, str>,
+    index: Option<Arc<str>>,
+    id: Option<String>,
+    fate: Fate,
+}
+
+#[derive(Debug)]
+enum Fate {
+    Refused(Refusal),
+    Sent {
+        /// The slot of the document; those of the alerts follow.
+        slot: usize,
+        /// The rule of each alert.
+        alerts: Vec<usize>,
+        /// A 409 says that an earlier try stored it: the `_id` or the `create` is ours, not the client's.
+        conflict_is_success: bool,
+    },
+}
+
+/// Prepares requests.
+#[derive(Debug)]
+pub struct Preparer {
+    policy: Policy,
+    classifier: Classifier,
+}
+
+impl Preparer {
+    /// `classifier` holds the rules.
+    #[must_use]
+    pub fn new(policy: Policy, classifier: Classifier) -> Self {
+        Self { policy, classifier }
+    }
+
+    /// The rules.
+    #[must_use]
+    pub fn classifier(&self) -> &Classifier {
+        &self.classifier
+    }
+
+    /// Reads a bulk body and writes the batch. Refuses the whole request only when it has too many items.
+    pub fn prepare(&self, body: &[u8], defaults: &Defaults, now: Timestamp) -> Result<Prepared, TooManyItems> {
+        let mut run = Run {
+            preparer: self,
+            defaults,
+            now,
+            out: String::with_capacity(body.len() + body.len() / 4),
+            slots: Vec::new(),
+            scratch: Scratch::default(),
+            last_index: None,
+            counts: Counts::default(),
+        };
+        let mut items = Items::new(body, defaults, self.policy.items_max, self.policy.depth_max);
+        let (mut plans, mut members, mut buffer) = (Vec::new(), Vec::new(), String::new());
+        while let Some(item) = items.next_into(&mut members)? {
+            plans.push(run.item(&item, &members, &mut buffer));
+        }
+        run.counts.items = plans.len() as u64;
+        Ok(Prepared { batch: OutgoingBatch::new(run.out, run.slots), plans, counts: run.counts })
+    }
+}
+
+/// One request on its way through.
+struct Run<'r> {
+    preparer: &'r Preparer,
+    defaults: &'r Defaults,
+    now: Timestamp,
+    out: String,
+    slots: Vec<Range<usize>>,
+    scratch: Scratch,
+    last_index: Option<Arc<str>>,
+    counts: Counts,
+}
+
+impl Run<'_> {
+    fn item(&mut self, item: &Item<'_>, members: &[Member<'_>], buffer: &mut String) -> Plan {
+        let name = match item.name.as_ref() {
+            "create" => Cow::Borrowed("create"),
+            "index" => Cow::Borrowed("index"),
+            other => Cow::Owned(other.to_owned()),
+        };
+        let index = item.shown.index.as_deref().map(|it| self.shared(it));
+        let mut id = item.shown.id.as_deref().map(str::to_owned);
+        let fate = match &item.action {
+            Err(refusal) => {
+                self.counts.refused += 1;
+                Fate::Refused(refusal.clone())
+            }
+            Ok(action) if matches!(action.op, Op::Index | Op::Create) => {
+                self.document(action, item.source, members, buffer, &mut id)
+            }
+            Ok(action) => self.as_it_came(action, item.source),
+        };
+        Plan { name, index, id, fate }
+    }
+
+    /// Most items of a request name the same index.
+    fn shared(&mut self, index: &str) -> Arc<str> {
+        match &self.last_index {
+            Some(last) if **last == *index => Arc::clone(last),
+            _ => {
+                let shared: Arc<str> = Arc::from(index);
+                self.last_index = Some(Arc::clone(&shared));
+                shared
+            }
+        }
+    }
+
+    fn as_it_came(&mut self, action: &Action<'_>, source: &str) -> Fate {
+        let start = self.out.len();
+        action.write(self.defaults, &mut self.out);
+        self.out.push('\n');
+        if action.op.has_source() {
+            self.out.push_str(source);
+            self.out.push('\n');
+        }
+        self.sent(start, Vec::new(), false)
+    }
+
+    fn sent(&mut self, start: usize, alerts: Vec<usize>, conflict_is_success: bool) -> Fate {
+        self.slots.push(start..self.out.len());
+        Fate::Sent { slot: self.slots.len() - 1, alerts, conflict_is_success }
+    }
+
+    fn document(
+        &mut self,
+        action: &Action<'_>,
+        source: &str,
+        members: &[Member<'_>],
+        buffer: &mut String,
+        id: &mut Option<String>,
+    ) -> Fate {
+        let preparer = self.preparer;
+        match unwrap::find(members, &preparer.policy.unwrap, buffer) {
+            Some(found) => self.audit(action, &found, members, id),
+            None if unwrap::is_broken(members) => {
+                self.counts.broken += 1;
+                let start = self.out.len();
+                action.write(self.defaults, &mut self.out);
+                self.out.push('\n');
+                unwrap::write_broken(members, &mut self.scratch, &mut self.out);
+                self.out.push('\n');
+                self.sent(start, Vec::new(), false)
+            }
+            None => self.as_it_came(action, source),
+        }
+    }
+
+    fn audit(
+        &mut self,
+        action: &Action<'_>,
+        found: &Found<'_>,
+        members: &[Member<'_>],
+        id: &mut Option<String>,
+    ) -> Fate {
+        self.counts.audit += 1;
+        let Preparer { policy, classifier } = self.preparer;
+        let event = &found.event;
+        let hits = classifier.classify(event).hits;
+        let titles: Vec<&str> =
+            hits.iter().filter_map(|it| classifier.rules().get(*it)).map(|it| it.title.as_str()).collect();
+        let command = classify::kubectl(event);
+        let namespace = namespace(&action.index, members).unwrap_or(Cow::Borrowed(&policy.namespace));
+        let reroute = policy.route == Route::Reroute;
+        let labels = Labels {
+            data_stream: reroute.then_some((DATASET_LOGS, namespace.as_ref())),
+            kubectl: command.as_deref(),
+            rules: &titles,
+        };
+        let made = (id.is_none() && policy.ids == Ids::Audit).then(|| made_id(found, None));
+        let final_id = id.as_deref().or(made.as_deref());
+        let start = self.out.len();
+        let target = match (policy.route, &made) {
+            (Route::Reroute, _) => {
+                let target = format!("logs-{DATASET_LOGS}-{namespace}");
+                action.write_rerouted(&target, final_id, self.defaults, &mut self.out);
+                Cow::Owned(target)
+            }
+            (Route::Keep, Some(made)) => {
+                action.write_with_id(action.op, made, self.defaults, &mut self.out);
+                Cow::Borrowed(action.index.as_ref())
+            }
+            (Route::Keep, None) => {
+                action.write(self.defaults, &mut self.out);
+                Cow::Borrowed(action.index.as_ref())
+            }
+        };
+        self.out.push('\n');
+        unwrap::write(members, found, &labels, &policy.unwrap, self.now, &mut self.scratch, &mut self.out);
+        self.out.push('\n');
+        let changed = reroute && action.op == Op::Index;
+        let mut fate = self.sent(start, Vec::new(), made.is_some() || changed);
+        let place = classify::Place { index: &target, id: final_id };
+        for hit in hits {
+            match self.counts.hits.iter_mut().find(|(rule, _)| *rule == hit) {
+                Some((_, count)) => *count += 1,
+                None => self.counts.hits.push((hit, 1)),
+            }
+            let raised = self.alert(hit, found, &labels, place, &namespace);
+            if let Fate::Sent { alerts, .. } = &mut fate
+                && raised
+            {
+                alerts.push(hit);
+            }
+        }
+        if made.is_some() {
+            *id = made;
+        }
+        fate
+    }
+
+    /// Writes the alert of one hit. False if the rule only labels.
+    fn alert(
+        &mut self,
+        hit: usize,
+        found: &Found<'_>,
+        labels: &Labels<'_>,
+        place: classify::Place<'_>,
+        namespace: &str,
+    ) -> bool {
+        let Preparer { policy, classifier } = self.preparer;
+        let Some(rule) = classifier.rules().get(hit).filter(|it| it.level > Level::Informational) else {
+            return false;
+        };
+        let when = unwrap::when(&found.event, self.now);
+        let index = match &policy.alerts {
+            AlertTarget::DataStream => format!("logs-{DATASET_ALERTS}-{namespace}"),
+            AlertTarget::Daily(prefix) => format!("{prefix}-{}", when.at.strftime("%Y.%m.%d")),
+        };
+        let start = self.out.len();
+        self.out.push_str("{\"create\":{\"_index\":");
+        json::push_string(&mut self.out, &index);
+        self.out.push_str(",\"_id\":");
+        json::push_string(&mut self.out, &made_id(found, Some((&rule.id, rule.once_per))));
+        self.out.push_str("}}\n");
+        let alert = Alert {
+            rule,
+            event: &found.event,
+            cluster: found.cluster(),
+            labels,
+            place,
+            data_stream: (policy.alerts == AlertTarget::DataStream).then_some((DATASET_ALERTS, namespace)),
+            timestamp: &when.text,
+            now: self.now,
+        };
+        classify::write_alert(&alert, &mut self.out);
+        self.out.push('\n');
+        self.slots.push(start..self.out.len());
+        true
+    }
+}
+
+/// The namespace of a data stream's name, `logs-DATASET-NAMESPACE`, else what the document says in
+/// `data_stream.namespace`; if a data stream can be called so. It becomes part of an index name, so nothing else
+/// may come from data.
+fn namespace<'a>(index: &'a str, members: &[Member<'a>]) -> Option<Cow<'a, str>> {
+    let of_index = || {
+        let (_, namespace) = index.strip_prefix("logs-")?.split_once('-')?;
+        Some(Cow::Borrowed(namespace))
+    };
+    let of_document = || json::string(json::get(json::member(members, "data_stream")?, "namespace")?);
+    of_index().or_else(of_document).filter(|it| is_namespace(it))
+}
+
+/// Elasticsearch's rules for index names (8.19, `MetadataCreateIndexService.validateIndexOrAliasName`), and ECS's
+/// limit of 100 bytes for `data_stream.namespace`.
+#[must_use]
+pub fn is_namespace(text: &str) -> bool {
+    let allowed = |it: char| !it.is_uppercase() && !it.is_whitespace() && !it.is_control() && !"\\/*?\"<>|,#:".contains(it);
+    !text.is_empty() && text.len() <= 100 && text.chars().all(allowed)
+}
+
+/// The `_id` of an event's document, or of the alert that a rule raises on it: 32 hex digits of a SHA-256.
+fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> String {
+    let event = &found.event;
+    let mut hash = Sha256::new();
+    let mut part = |text: &str| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    part(found.cluster().unwrap_or_default());
+    // An event without an auditID is told from others by all of its bytes.
+    part(event.audit_id.as_deref().unwrap_or(event.text));
+    match rule {
+        None => part(event.stage.as_deref().unwrap_or_default()),
+        Some((rule, once_per)) => {
+            part(rule);
+            if once_per == OncePer::Stage {
+                part(event.stage.as_deref().unwrap_or_default());
+            }
+        }
+    }
+    hash.finalize().iter().take(16).fold(String::with_capacity(32), |mut out, byte| {
+        // Writing to a String cannot fail.
+        write!(out, "{byte:02x}").ok();
+        out
+    })
+}
+
+/// What became of one slot, as far as the item is concerned.
+enum Slot {
+    Stored,
+    Duplicate,
+    Returned,
+    Rejected,
+}
+
+fn slot(status: u16, conflict_is_success: bool) -> Slot {
+    match status {
+        200..300 => Slot::Stored,
+        409 if conflict_is_success => Slot::Duplicate,
+        429 | 500..600 => Slot::Returned,
+        _ => Slot::Rejected,
+    }
+}
+
+impl Prepared {
+    /// Items in the request.
+    #[must_use]
+    pub fn item_count(&self) -> usize {
+        self.plans.len()
+    }
+
+    /// Writes the client's answer. `answers` are Elasticsearch's, one for each slot of the batch, in order.
+    #[must_use]
+    pub fn reply(&self, answers: &[AnswerItem], took_ms: u128, rule_titles: &dyn Fn(usize) -> String) -> (String, Tally) {
+        let (mut reply, mut tally) = (ReplyWriter::default(), Tally::default());
+        for plan in &self.plans {
+            self.reply_to(plan, answers, rule_titles, &mut reply, &mut tally);
+        }
+        debug_assert_eq!(reply.count(), self.plans.len(), "one answer for each item");
+        (reply.finish(took_ms), tally)
+    }
+
+    fn reply_to(
+        &self,
+        plan: &Plan,
+        answers: &[AnswerItem],
+        rule_titles: &dyn Fn(usize) -> String,
+        reply: &mut ReplyWriter,
+        tally: &mut Tally,
+    ) {
+        let (index, id) = (plan.index.as_deref().unwrap_or_default(), plan.id.as_deref());
+        let (slot_index, alerts, conflict_is_success) = match &plan.fate {
+            Fate::Refused(refusal) => {
+                tally.rejected += 1;
+                return reply.refused(&plan.name, plan.index.as_deref(), id, refusal);
+            }
+            Fate::Sent { slot, alerts, conflict_is_success } => (*slot, alerts, *conflict_is_success),
+        };
+        let Some(document) = answers.get(slot_index) else {
+            // The forward room gives an answer for each slot; an item is never left without one all the same.
+            tally.returned += 1;
+            return reply.refused(&plan.name, plan.index.as_deref(), id, &unavailable("no answer for this item"));
+        };
+        let failed = self.alerts_of(slot_index, alerts, answers, rule_titles, tally);
+        match (slot(document.status, conflict_is_success), failed) {
+            (Slot::Stored | Slot::Duplicate, Some(refusal)) => {
+                match slot(refusal.status, false) {
+                    Slot::Returned => tally.returned += 1,
+                    _ => tally.rejected += 1,
+                }
+                reply.refused(&plan.name, plan.index.as_deref(), id, &refusal);
+            }
+            (Slot::Stored, None) => {
+                tally.stored += 1;
+                reply.answered(&plan.name, index, &document.object);
+            }
+            (Slot::Duplicate, None) => {
+                tally.duplicate += 1;
+                reply.found(&plan.name, index, id.unwrap_or_default());
+            }
+            (Slot::Returned, _) => {
+                tally.returned += 1;
+                reply.answered(&plan.name, index, &document.object);
+            }
+            (Slot::Rejected, _) => {
+                match document.status {
+                    409 => tally.duplicate += 1,
+                    _ => tally.rejected += 1,
+                }
+                reply.answered(&plan.name, index, &document.object);
+            }
+        }
+    }
+
+    /// Why the alerts of an item are not all stored; what may pass later first, because the shipper tries again.
+    fn alerts_of(
+        &self,
+        slot_index: usize,
+        alerts: &[usize],
+        answers: &[AnswerItem],
+        rule_titles: &dyn Fn(usize) -> String,
+        tally: &mut Tally,
+    ) -> Option<Refusal> {
+        let mut failed: Option<Refusal> = None;
+        for (offset, rule) in alerts.iter().enumerate() {
+            let answer = answers.get(slot_index + 1 + offset);
+            let status = answer.map_or(503, |it| it.status);
+            let kept = match slot(status, true) {
+                Slot::Stored => {
+                    tally.alerts_created.push(*rule);
+                    continue;
+                }
+                Slot::Duplicate => {
+                    tally.alerts_duplicate += 1;
+                    continue;
+                }
+                Slot::Returned => true,
+                Slot::Rejected => failed.is_none(),
+            };
+            tally.alerts_failed += 1;
+            if kept {
+                let why = answer.map_or_else(|| "no answer".to_owned(), |it| error_of(&it.object));
+                failed = Some(Refusal {
+                    status,
+                    kind: "k8scop_alert_not_stored_exception",
+                    reason: format!(
+                        "the document is stored, its alert [{}] is not: {why}",
+                        rule_titles(*rule)
+                    ),
+                });
+            }
+        }
+        failed
+    }
+}
+
+fn error_of(object: &str) -> String {
+    let error = json::get(object, "error");
+    let part = |name| error.and_then(|it| json::string(json::get(it, name)?)).unwrap_or_default();
+    format!("{}: {}", part("type"), part("reason"))
+}
+
+fn unavailable(reason: &str) -> Refusal {
+    Refusal { status: 503, kind: "unavailable_shards_exception", reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests;
