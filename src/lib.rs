@@ -8,3 +8,4 @@ pub mod classify;
 pub mod prepare;
 pub mod metrics;
 pub mod forward;
+pub mod receiver;

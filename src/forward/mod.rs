@@ -17,7 +17,7 @@ pub use self::{
     client::{Credentials, ElasticsearchSettings, Secret, SettingsError},
     elasticsearch::{Elasticsearch, hop_by_hop},
     file::{FileError, FileOutput, FileSettings},
-    settle::{Backoff, Delivery, deliver},
+    settle::{Backoff, Delivery, Forwarder},
 };
 use crate::{bulk::BulkAnswer, metrics::Metrics};
 

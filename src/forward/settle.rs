@@ -1,4 +1,10 @@
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 
@@ -36,41 +42,63 @@ pub enum Delivery {
     Whole(Whole),
 }
 
-/// Delivers a batch: sends it, and what of it may pass later (429, 5xx, no answer) again, until `deadline`. Then
-/// every slot is told as it is.
-pub async fn deliver(
-    output: &Output,
-    batch: &OutgoingBatch,
-    passed: &Passed,
+/// Delivers batches to one output.
+#[derive(Debug)]
+pub struct Forwarder {
+    output: Output,
     backoff: Backoff,
-    deadline: Instant,
-    metrics: &Metrics,
-) -> Delivery {
-    let mut open = Open::new(batch.slot_count());
-    for tries in 0.. {
-        if open.pending.is_empty() {
-            break;
-        }
-        let body = batch.body_of(&open.pending);
-        if tries > 0 {
-            metrics.bulk_retried_items.inc_by(open.pending.len() as u64);
-        }
-        let attempt = output.attempt(body, open.pending.len(), passed, deadline, metrics).await;
-        let wait = match open.take(attempt) {
-            Next::Done(whole) => return Delivery::Whole(whole),
-            Next::Again { at_least } => backoff.delay(tries, fastrand::f64()).max(at_least),
-        };
-        if open.pending.is_empty() {
-            break;
-        }
-        if Instant::now() + wait >= deadline {
-            tracing::warn!(slots = open.pending.len(), tries = tries + 1, reason = open.reason(), "gave up on a batch: the shipper is told");
-            break;
-        }
-        tracing::debug!(slots = open.pending.len(), tries = tries + 1, reason = open.reason(), "trying again");
-        sleep(wait).await;
+    metrics: Arc<Metrics>,
+    /// So that an outage is told once when it begins and once when it ends.
+    failing: AtomicBool,
+}
+
+impl Forwarder {
+    /// Nothing is asked of the output yet.
+    #[must_use]
+    pub fn new(output: Output, backoff: Backoff, metrics: Arc<Metrics>) -> Self {
+        Self { output, backoff, metrics, failing: AtomicBool::new(false) }
     }
-    open.end()
+
+    /// Where documents go.
+    #[must_use]
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// Delivers a batch: sends it, and what of it may pass later (429, 5xx, no answer) again, until `deadline`.
+    /// Then every slot is told as it is.
+    pub async fn deliver(&self, batch: &OutgoingBatch, passed: &Passed, deadline: Instant) -> Delivery {
+        let mut open = Open::new(batch.slot_count());
+        for tries in 0.. {
+            let body = batch.body_of(&open.pending);
+            if tries > 0 {
+                self.metrics.bulk_retried_items.inc_by(open.pending.len() as u64);
+            }
+            let attempt = self.output.attempt(body, open.pending.len(), passed, deadline, &self.metrics).await;
+            let wait = match open.take(attempt) {
+                Next::Done(whole) => return Delivery::Whole(whole),
+                Next::Again { at_least } => self.backoff.delay(tries, fastrand::f64()).max(at_least),
+            };
+            self.tell(&open);
+            if open.pending.is_empty() || Instant::now() + wait >= deadline {
+                break;
+            }
+            sleep(wait).await;
+        }
+        open.end()
+    }
+
+    fn tell(&self, open: &Open) {
+        let failing = !open.pending.is_empty();
+        if self.failing.swap(failing, Ordering::Relaxed) == failing {
+            return;
+        }
+        if failing {
+            tracing::warn!(slots = open.pending.len(), reason = open.reason(), "the output does not take documents: trying again");
+        } else {
+            tracing::info!("the output takes documents again");
+        }
+    }
 }
 
 /// What is known of a batch between two tries.

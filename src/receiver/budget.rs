@@ -1,0 +1,86 @@
+use std::sync::Arc;
+
+use prometheus::IntGauge;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes of one permit: a semaphore hands out at most 2^32 of them at once.
+const UNIT_BYTES: u64 = 1024;
+
+/// How many bytes of bodies may be handled at once. What a body becomes on its way out is about as large again,
+/// so the process needs about three times this.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    units: Arc<Semaphore>,
+    used_bytes: IntGauge,
+}
+
+/// A body's share of the budget. Given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    budget: Budget,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Budget {
+    /// `bytes_max` is the most; `used_bytes` follows what is used.
+    #[must_use]
+    pub fn new(bytes_max: u64, used_bytes: IntGauge) -> Self {
+        let units = usize::try_from(bytes_max / UNIT_BYTES).unwrap_or(Semaphore::MAX_PERMITS);
+        Self { units: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))), used_bytes }
+    }
+
+    /// A share of `bytes`, unless it is not to be had now.
+    pub(super) fn try_take(&self, bytes: u64) -> Option<Share> {
+        let permit = self.permits(bytes.div_ceil(UNIT_BYTES))?;
+        Some(Share { budget: self.clone(), permit })
+    }
+
+    fn permits(&self, units: u64) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(units).ok()?;
+        let permit = Arc::clone(&self.units).try_acquire_many_owned(units).ok()?;
+        self.used_bytes.add(i64::from(units) * UNIT_BYTES.cast_signed());
+        Some(permit)
+    }
+}
+
+impl Share {
+    /// Grows the share to `bytes`. False, and nothing changed, if that is not to be had now.
+    pub(super) fn try_grow_to(&mut self, bytes: u64) -> bool {
+        let has = self.permit.num_permits() as u64;
+        let more = bytes.div_ceil(UNIT_BYTES).saturating_sub(has);
+        if more == 0 {
+            return true;
+        }
+        let Some(permit) = self.budget.permits(more) else { return false };
+        self.permit.merge(permit);
+        true
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let bytes = self.permit.num_permits() as u64 * UNIT_BYTES;
+        self.budget.used_bytes.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_come_back() {
+        let gauge = IntGauge::new("g", "h").unwrap();
+        let budget = Budget::new(10 * 1024, gauge.clone());
+        let mut one = budget.try_take(4 * 1024).unwrap();
+        assert!(one.try_grow_to(8 * 1024));
+        assert!(!one.try_grow_to(11 * 1024));
+        assert_eq!(gauge.get(), 8 * 1024);
+        assert!(budget.try_take(2 * 1024 + 1).is_none());
+        let two = budget.try_take(1).unwrap();
+        assert_eq!(gauge.get(), 9 * 1024);
+        drop((one, two));
+        assert_eq!(gauge.get(), 0);
+        assert!(budget.try_take(10 * 1024).is_some());
+    }
+}

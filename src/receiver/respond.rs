@@ -1,0 +1,52 @@
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::{
+    HeaderMap, Response, StatusCode,
+    header::{self, HeaderValue},
+};
+
+use crate::bulk::{Refusal, error_body};
+
+/// A body of ours, or one that is passed through.
+pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+/// An answer.
+pub type Reply = Response<Body>;
+
+/// What a client that is told to come back should wait, when Elasticsearch did not say (seconds).
+const RETRY_AFTER_S: u64 = 2;
+
+fn full(body: impl Into<Bytes>) -> Body {
+    Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// An answer in plain text.
+#[must_use]
+pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(full(body));
+    *reply.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    reply.headers_mut().insert(header::CONTENT_TYPE, plain);
+    reply
+}
+
+/// An answer in JSON, as Elasticsearch gives it: with its product header, without which its clients since 7.14
+/// do not believe it, and in the media type that the client asked for.
+pub(super) fn json(status: u16, body: impl Into<Bytes>, request: &HeaderMap) -> Reply {
+    let mut reply = Response::new(full(body));
+    *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let asked = request.get(header::ACCEPT).filter(|it| {
+        it.to_str().is_ok_and(|it| it.starts_with("application/vnd.elasticsearch+json"))
+    });
+    let kind = asked.cloned().unwrap_or(HeaderValue::from_static("application/json"));
+    reply.headers_mut().insert(header::CONTENT_TYPE, kind);
+    reply.headers_mut().insert("x-elastic-product", HeaderValue::from_static("Elasticsearch"));
+    if matches!(status, 429 | 503) {
+        reply.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+    }
+    reply
+}
+
+/// An answer that refuses the whole request.
+pub(super) fn refuse(refusal: &Refusal, request: &HeaderMap) -> Reply {
+    json(refusal.status, error_body(refusal), request)
+}
