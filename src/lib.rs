@@ -1,11 +1,41 @@
-//! dev
-pub mod json;
-pub mod bulk;
-pub mod event;
-pub mod unwrap;
-pub mod rules;
-pub mod classify;
-pub mod prepare;
-pub mod metrics;
-pub mod forward;
+//! k8scop stands between log shippers and Elasticsearch and knows Kubernetes audit logs.
+//!
+//! Read the modules in the order in which they are declared: it is the order in which an event meets them.
+//! A request goes one way: [`receiver`] takes it in, [`bulk`] splits it into items, [`unwrap`] finds the audit
+//! event in a document and writes the document anew, [`classify`] says what it means by the [`rules`],
+//! [`prepare`] puts documents and alerts into one batch, [`forward`] delivers it, and the answers go back.
+//!
+//! Deliberately absent: a queue (the open request is the backpressure), a task per event, a JSON tree (documents
+//! stay the bytes that they came as), a store of its own.
+
+pub mod cli;
+
+pub mod config;
+
+pub mod app;
+
 pub mod receiver;
+
+pub mod bulk;
+
+pub mod prepare;
+
+pub mod unwrap;
+
+pub mod event;
+
+pub mod json;
+
+pub mod classify;
+
+pub mod rules;
+
+pub mod rules_test;
+
+pub mod forward;
+
+pub mod metrics;
+
+pub mod admin;
+
+pub mod demo;

@@ -1,0 +1,155 @@
+//! Builds the rooms, joins them, and owns every task and the order of the stop.
+
+use std::{io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admin::Admin,
+    classify::Classifier,
+    config::{Config, LogFormat, OutputConfig},
+    forward::{Elasticsearch, FileOutput, Forwarder, Output},
+    metrics::Metrics,
+    prepare::Preparer,
+    receiver::{Budget, Connections, Receiver, serve},
+};
+
+/// A running k8scop.
+#[derive(Debug)]
+pub struct App {
+    /// Where shippers connect to.
+    pub listen: SocketAddr,
+    /// Where metrics are served.
+    pub admin: SocketAddr,
+    admin_state: Arc<Admin>,
+    data: Port,
+    admin_port: Port,
+    deliveries: TaskTracker,
+    shutdown_grace: Duration,
+}
+
+#[derive(Debug)]
+struct Port {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl App {
+    /// Starts everything. Both ports are bound when this returns, and nothing was started if it fails.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        // Fails only where another part of the process has chosen already.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let classifier = Classifier::new(config.rules).context("the rules cannot be compiled")?;
+        let metrics = Arc::new(Metrics::new(classifier.rules()).context("metrics")?);
+        metrics.in_flight_limit_bytes.set(i64::try_from(config.in_flight_bytes_max).unwrap_or(i64::MAX));
+        let output = match config.output {
+            OutputConfig::Elasticsearch(settings) => {
+                Output::Elasticsearch(Arc::new(Elasticsearch::new(&settings).context("output")?))
+            }
+            OutputConfig::File(settings) => Output::File(Arc::new(FileOutput::open(settings)?)),
+        };
+        let listener = bind("listen", config.listen).await?;
+        let admin_listener = bind("admin", config.admin).await?;
+        let deliveries = TaskTracker::new();
+        let receiver = Arc::new(Receiver {
+            preparer: Arc::new(Preparer::new(config.policy, classifier)),
+            forwarder: Arc::new(Forwarder::new(output, config.backoff, Arc::clone(&metrics))),
+            limits: config.limits,
+            budget: Budget::new(config.in_flight_bytes_max, metrics.in_flight_bytes.clone()),
+            metrics: Arc::clone(&metrics),
+            deliveries: deliveries.clone(),
+        });
+        let admin_state = Arc::new(Admin::new(metrics));
+        let connections = |port: &Port| Connections {
+            connections_max: config.connections_max,
+            header_read_timeout: config.header_read_timeout,
+            tasks: port.tasks.clone(),
+            stop: port.stop.clone(),
+        };
+        let (data, admin_port) = (Port::new(), Port::new());
+        let (listen, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
+        let answer = move |request| Arc::clone(&receiver).answer(request);
+        data.tasks.spawn(serve(listener, connections(&data), answer));
+        let state = Arc::clone(&admin_state);
+        let answer = move |request| {
+            let state = Arc::clone(&state);
+            async move { state.answer(&request) }
+        };
+        admin_port.tasks.spawn(serve(admin_listener, connections(&admin_port), answer));
+        tracing::info!(%listen, %admin, "ready");
+        Ok(Self { listen, admin, admin_state, data, admin_port, deliveries, shutdown_grace: config.shutdown_grace })
+    }
+
+    /// Stops: takes nothing new, answers what is in flight, then ends. True if all of it was answered in time.
+    pub async fn stop(self) -> bool {
+        self.admin_state.drain();
+        self.data.stop.cancel();
+        let all = async {
+            self.data.end().await;
+            self.deliveries.close();
+            self.deliveries.wait().await;
+        };
+        let answered = tokio::time::timeout(self.shutdown_grace, all).await.is_ok();
+        self.admin_port.stop.cancel();
+        if answered {
+            tracing::info!("stopped: everything in flight was answered");
+        } else {
+            tracing::error!("stopped with requests in flight: their shippers will send them again");
+        }
+        answered
+    }
+}
+
+impl Port {
+    fn new() -> Self {
+        Self { stop: CancellationToken::new(), tasks: TaskTracker::new() }
+    }
+
+    async fn end(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{name}: cannot listen on {address}"))
+}
+
+/// Sends the program's log to standard error. `RUST_LOG` chooses what is told; `level` and worse if it is not
+/// set.
+pub fn start_log(format: LogFormat, level: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let json = match format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    };
+    // Fails only where a log was started before, as in tests.
+    if json {
+        builder.json().flatten_event(true).try_init().ok();
+    } else {
+        builder.try_init().ok();
+    }
+}
+
+/// Runs until the process is told to end (SIGTERM, SIGINT).
+pub async fn run(config: Config) -> anyhow::Result<bool> {
+    let app = App::start(config).await?;
+    wait_for_end().await?;
+    tracing::info!("stopping");
+    Ok(app.stop().await)
+}
+
+async fn wait_for_end() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => (),
+        _ = int.recv() => (),
+    }
+    Ok(())
+}

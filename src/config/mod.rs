@@ -1,0 +1,393 @@
+//! What the operator wrote, turned into what is meant. Everything that is wrong is told at once, and nothing
+//! listens before all of it is right.
+
+mod raw;
+mod value;
+
+use std::{
+    fmt, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use reqwest::Url;
+use thiserror::Error;
+
+pub use self::raw::{LogFormat, Raw};
+use crate::{
+    forward::{Backoff, Credentials, ElasticsearchSettings, FileSettings, Secret},
+    prepare::{AlertTarget, Policy, is_namespace},
+    receiver::Limits,
+    rules::{self, Rule, RuleError},
+    unwrap,
+};
+
+/// Everything that a run needs.
+#[derive(Debug)]
+pub struct Config {
+    /// Where shippers connect to.
+    pub listen: SocketAddr,
+    /// Where metrics and health are served.
+    pub admin: SocketAddr,
+    /// Where documents go.
+    pub output: OutputConfig,
+    /// What is done with items.
+    pub policy: Policy,
+    /// The rules.
+    pub rules: Vec<Rule>,
+    /// Limits of the receiver.
+    pub limits: Limits,
+    /// Most bytes of bodies at once.
+    pub in_flight_bytes_max: u64,
+    /// Most connections at once, on each port.
+    pub connections_max: usize,
+    /// Longest time from one request to the next one's head.
+    pub header_read_timeout: Duration,
+    /// How long a stop waits for what is in flight.
+    pub shutdown_grace: Duration,
+    /// Waits between tries.
+    pub backoff: Backoff,
+    /// How logs are written.
+    pub log_format: LogFormat,
+}
+
+/// Where documents go.
+#[derive(Debug)]
+pub enum OutputConfig {
+    /// To a cluster.
+    Elasticsearch(ElasticsearchSettings),
+    /// To files.
+    File(FileSettings),
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no configuration.
+    #[error("{}:{line}: {reason}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Why.
+        reason: String,
+    },
+    /// Options that cannot be meant: `name: what is wrong`.
+    #[error("{}", lines(.0))]
+    Options(Vec<String>),
+    /// Rules that cannot be used.
+    #[error("{}", lines(.0))]
+    Rules(Vec<RuleError>),
+}
+
+fn lines<T: fmt::Display>(all: &[T]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// What is typed on the command line; it wins over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--listen`
+    pub listen: Option<SocketAddr>,
+    /// `--admin`
+    pub admin: Option<SocketAddr>,
+    /// `--output`
+    pub output: Option<String>,
+}
+
+/// Reads the configuration: the file, if there is one, and what was typed.
+pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigError> {
+    let raw = match file {
+        None => Raw::default(),
+        Some(path) => {
+            let text = fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+            parse(&text).map_err(|(line, reason)| ConfigError::Syntax { path: path.to_owned(), line, reason })?
+        }
+    };
+    meant(raw, overrides)
+}
+
+/// Reads the text of a configuration file, or gives the line and the reason why it is none.
+pub fn parse(text: &str) -> Result<Raw, (usize, String)> {
+    if text.trim().is_empty() {
+        return Ok(Raw::default());
+    }
+    yaml_serde::from_str(text).map_err(|error| (error.location().map_or(1, |it| it.line()), error.to_string()))
+}
+
+/// Checks what was written and turns it into what is meant.
+pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
+    let mut wrong = Vec::new();
+    let listen = overrides.listen.unwrap_or_else(|| address("listen", &raw.listen, &mut wrong));
+    let admin = overrides.admin.unwrap_or_else(|| address("admin", &raw.admin, &mut wrong));
+    let written = overrides.output.unwrap_or_else(|| raw.output.clone());
+    let output = output(&written, &raw, &mut wrong);
+    let alerts = alerts(&raw, &mut wrong);
+    limits_fit(&raw, &mut wrong);
+    if !is_namespace(&raw.audit.namespace) {
+        wrong.push(format!("audit.namespace: `{}` cannot be part of a data stream's name", raw.audit.namespace));
+    }
+    let (Some(output), true) = (output, wrong.is_empty()) else { return Err(ConfigError::Options(wrong)) };
+    let limits = &raw.limits;
+    let depth_max = limits.depth_max;
+    Ok(Config {
+        listen,
+        admin,
+        output,
+        policy: Policy {
+            route: raw.audit.route,
+            namespace: raw.audit.namespace.clone(),
+            ids: raw.audit.ids,
+            alerts,
+            unwrap: unwrap::Settings {
+                preserve_original: raw.audit.preserve_original,
+                objects: raw.audit.objects,
+                depth_max,
+                cluster: raw.audit.cluster.clone(),
+            },
+            items_max: limits.items_max,
+            depth_max,
+        },
+        rules: read_rules(&raw)?,
+        limits: Limits {
+            body_bytes_max: limits.body_bytes_max,
+            decoded_bytes_max: limits.decoded_bytes_max,
+            body_idle_timeout: Duration::from_secs(limits.body_idle_timeout_s),
+            request_deadline: Duration::from_secs(limits.request_deadline_s),
+        },
+        in_flight_bytes_max: limits.in_flight_bytes_max,
+        connections_max: limits.connections_max,
+        header_read_timeout: Duration::from_secs(limits.header_read_timeout_s),
+        shutdown_grace: Duration::from_secs(limits.shutdown_grace_s),
+        backoff: Backoff {
+            first: Duration::from_millis(raw.retry.first_ms),
+            longest: Duration::from_millis(raw.retry.longest_ms),
+        },
+        log_format: raw.log.format,
+    })
+}
+
+fn address(name: &str, text: &str, wrong: &mut Vec<String>) -> SocketAddr {
+    text.parse().unwrap_or_else(|_invalid| {
+        wrong.push(format!("{name}: `{text}` is no address with a port, such as 127.0.0.1:9250"));
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    })
+}
+
+fn output(written: &str, raw: &Raw, wrong: &mut Vec<String>) -> Option<OutputConfig> {
+    if let Some(dir) = written.strip_prefix("file:") {
+        if dir.is_empty() {
+            wrong.push("output: `file:` needs a folder, such as file:./k8scop-data".into());
+            return None;
+        }
+        return Some(OutputConfig::File(FileSettings {
+            dir: dir.into(),
+            rotate_bytes: raw.file.rotate_bytes,
+            recent_ids_max: raw.file.recent_ids_max,
+        }));
+    }
+    let mut credentials = configured_credentials(raw, wrong);
+    let mut urls = Vec::new();
+    for text in written.split(',').map(str::trim) {
+        match Url::parse(text) {
+            Ok(mut url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+                if !url.username().is_empty() {
+                    let part = |it: &str| percent_encoding::percent_decode_str(it).decode_utf8_lossy().into_owned();
+                    let password = Secret::new(part(url.password().unwrap_or_default()));
+                    credentials.get_or_insert(Credentials::Basic { username: part(url.username()), password });
+                    // Neither can fail for a URL with a host.
+                    url.set_username("").ok();
+                    url.set_password(None).ok();
+                }
+                urls.push(url);
+            }
+            // The text is not shown: it may hold a password.
+            _ => wrong.push("output: needs http:// or https:// URLs with commas between them, or file:DIR".into()),
+        }
+    }
+    let elasticsearch = &raw.elasticsearch;
+    Some(OutputConfig::Elasticsearch(ElasticsearchSettings {
+        urls,
+        credentials,
+        ca_file: elasticsearch.ca_file.clone(),
+        connect_timeout: Duration::from_secs(elasticsearch.connect_timeout_s),
+        request_timeout: Duration::from_secs(elasticsearch.request_timeout_s),
+    }))
+}
+
+fn configured_credentials(raw: &Raw, wrong: &mut Vec<String>) -> Option<Credentials> {
+    let mut secret = |name: &str, written: &Option<String>| {
+        let written = written.as_deref()?;
+        value::resolve(written).map_err(|error| wrong.push(format!("elasticsearch.{name}: {error}"))).ok()
+    };
+    let api_key = secret("api_key", &raw.elasticsearch.api_key);
+    let password = secret("password", &raw.elasticsearch.password);
+    match (api_key, &raw.elasticsearch.username, password) {
+        (Some(key), None, None) => Some(Credentials::ApiKey(Secret::new(key))),
+        (None, Some(username), Some(password)) => {
+            Some(Credentials::Basic { username: username.clone(), password: Secret::new(password) })
+        }
+        (None, None, None) => None,
+        _ => {
+            wrong.push("elasticsearch: give either api_key, or username and password".into());
+            None
+        }
+    }
+}
+
+fn alerts(raw: &Raw, wrong: &mut Vec<String>) -> AlertTarget {
+    match raw.alerts.target {
+        raw::AlertTargetName::DataStream => AlertTarget::DataStream,
+        raw::AlertTargetName::Daily => {
+            let prefix = &raw.alerts.prefix;
+            if !is_namespace(prefix) || prefix.starts_with(['-', '_', '+', '.']) {
+                wrong.push(format!("alerts.prefix: `{prefix}` cannot begin an index name"));
+            }
+            AlertTarget::Daily(prefix.clone())
+        }
+    }
+}
+
+fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
+    let limits = &raw.limits;
+    let largest = limits.body_bytes_max.max(limits.decoded_bytes_max);
+    if limits.in_flight_bytes_max < largest {
+        wrong.push(format!(
+            "limits.in_flight_bytes_max: {} is less than the largest body ({largest}), which would never be taken",
+            limits.in_flight_bytes_max
+        ));
+    }
+    if !(2..=1000).contains(&limits.depth_max) {
+        wrong.push("limits.depth_max: must be from 2 to 1000, Elasticsearch's own limit".into());
+    }
+    for (name, value) in [
+        ("limits.items_max", limits.items_max as u64),
+        ("limits.connections_max", limits.connections_max as u64),
+        ("limits.body_bytes_max", limits.body_bytes_max),
+        ("limits.decoded_bytes_max", limits.decoded_bytes_max),
+        ("limits.body_idle_timeout_s", limits.body_idle_timeout_s),
+        ("limits.header_read_timeout_s", limits.header_read_timeout_s),
+        ("limits.request_deadline_s", limits.request_deadline_s),
+        ("elasticsearch.connect_timeout_s", raw.elasticsearch.connect_timeout_s),
+        ("elasticsearch.request_timeout_s", raw.elasticsearch.request_timeout_s),
+        ("retry.first_ms", raw.retry.first_ms),
+    ] {
+        if value == 0 {
+            wrong.push(format!("{name}: must not be 0"));
+        }
+    }
+}
+
+fn read_rules(raw: &Raw) -> Result<Vec<Rule>, ConfigError> {
+    let mut files = Vec::new();
+    if raw.rules.built_in {
+        files.extend(rules::BUILT_IN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
+    }
+    for path in &raw.rules.paths {
+        let read = |path: &Path| -> Result<(String, String), ConfigError> {
+            let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+            Ok((path.display().to_string(), text))
+        };
+        if path.is_dir() {
+            let failed = |source| ConfigError::Read { path: path.clone(), source };
+            let entries: Result<Vec<_>, _> = fs::read_dir(path).map_err(failed)?.collect();
+            let mut inside: Vec<_> = entries.map_err(failed)?.into_iter().map(|it| it.path()).collect();
+            inside.retain(|it| it.extension().is_some_and(|it| it == "yml" || it == "yaml"));
+            inside.sort();
+            for path in inside {
+                files.push(read(&path)?);
+            }
+        } else {
+            files.push(read(path)?);
+        }
+    }
+    compile_rules(&files)
+}
+
+/// Reads rule files: name and text. Tells what is wrong with all of them, and which two have one id.
+pub fn compile_rules(files: &[(String, String)]) -> Result<Vec<Rule>, ConfigError> {
+    let (mut good, mut bad) = (Vec::<Rule>::new(), Vec::new());
+    for (name, text) in files {
+        match rules::parse(name, text) {
+            Ok(rule) => {
+                if let Some(other) = good.iter().find(|it| it.id == rule.id) {
+                    let reason = format!("the id {} is that of {} already", rule.id, other.file);
+                    bad.push(RuleError { file: name.clone(), line: 1, reason });
+                }
+                good.push(rule);
+            }
+            Err(error) => bad.push(error),
+        }
+    }
+    if bad.is_empty() { Ok(good) } else { Err(ConfigError::Rules(bad)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(text: &str) -> Result<Config, String> {
+        let raw = parse(text).map_err(|(line, reason)| format!("line {line}: {reason}"))?;
+        meant(raw, Overrides::default()).map_err(|error| error.to_string())
+    }
+
+    #[track_caller]
+    fn wrong(text: &str, expected: &[&str]) {
+        let error = loaded(text).unwrap_err();
+        for expected in expected {
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_default_stores_in_files_and_listens_on_loopback() {
+        let config = loaded("").unwrap();
+        assert!(config.listen.ip().is_loopback() && config.admin.ip().is_loopback());
+        assert!(matches!(config.output, OutputConfig::File(file) if file.dir == Path::new("./k8scop-data")));
+    }
+
+    #[test]
+    fn mistakes_are_told_all_at_once() {
+        wrong("lisen: x", &["line 1", "unknown field `lisen`"]);
+        wrong("limits:\n  body_bytes: 5", &["line 2", "body_bytes"]);
+        wrong(
+            "listen: here\noutput: ftp://x\naudit: {namespace: A}\nlimits: {in_flight_bytes_max: 5, depth_max: 2000, items_max: 0}",
+            &["listen:", "output:", "audit.namespace:", "limits.in_flight_bytes_max:", "limits.depth_max:", "limits.items_max:"],
+        );
+        wrong("output: 'file:'", &["needs a folder"]);
+        wrong("output: http://h:1\nelasticsearch: {api_key: a, username: b}", &["either api_key"]);
+        wrong("output: http://h:1\nelasticsearch: {api_key: 'env:K8SCOP_NOT_SET'}", &["elasticsearch.api_key", "K8SCOP_NOT_SET"]);
+        wrong("alerts: {target: daily, prefix: _x}", &["alerts.prefix"]);
+    }
+
+    #[test]
+    fn passwords_in_urls_are_taken_out_and_never_shown() {
+        let config = loaded("output: https://elastic:s3cr%3At@a:9200,https://b:9200/es").unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("s3cr"), "{shown}");
+        let OutputConfig::Elasticsearch(settings) = config.output else { panic!("{shown}") };
+        assert_eq!(settings.urls.iter().map(Url::as_str).collect::<Vec<_>>(), ["https://a:9200/", "https://b:9200/es"]);
+        let expected = Credentials::Basic { username: "elastic".into(), password: Secret::new("s3cr:t".into()) };
+        assert_eq!(settings.credentials, Some(expected));
+        let error = loaded("output: ftp://elastic:s3cret@a").unwrap_err();
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn two_rules_with_one_id() {
+        let rule = "title: t\nid: i\nlevel: low\nlogsource: {product: kubernetes, service: audit}\ndetection: {a: {verb: get}, condition: a}";
+        let files = [("a.yml".to_owned(), rule.to_owned()), ("b.yml".to_owned(), rule.to_owned())];
+        assert!(compile_rules(&files).unwrap_err().to_string().contains("b.yml:1: the id i is that of a.yml already"));
+    }
+}

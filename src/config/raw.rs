@@ -1,0 +1,248 @@
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::{
+    prepare::{Ids, Route},
+    unwrap::Objects,
+};
+
+/// The configuration file as it is written (YAML). Every option may be left out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raw {
+    /// Address for shippers: they write here instead of to Elasticsearch.
+    pub listen: String,
+    /// Address for `/metrics`, `/livez`, `/readyz`.
+    pub admin: String,
+    /// `http://` or `https://` URLs of Elasticsearch nodes with commas between them, or `file:DIR`.
+    pub output: String,
+    /// How to reach Elasticsearch.
+    pub elasticsearch: RawElasticsearch,
+    /// How files are written.
+    pub file: RawFile,
+    /// What becomes of audit events.
+    pub audit: RawAudit,
+    /// Where alerts go.
+    pub alerts: RawAlerts,
+    /// Which rules are used.
+    pub rules: RawRules,
+    /// What is allowed.
+    pub limits: RawLimits,
+    /// Waits between tries.
+    pub retry: RawRetry,
+    /// The program's own log.
+    pub log: RawLog,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:9250".into(),
+            admin: "127.0.0.1:9251".into(),
+            output: "file:./k8scop-data".into(),
+            elasticsearch: RawElasticsearch::default(),
+            file: RawFile::default(),
+            audit: RawAudit::default(),
+            alerts: RawAlerts::default(),
+            rules: RawRules::default(),
+            limits: RawLimits::default(),
+            retry: RawRetry::default(),
+            log: RawLog::default(),
+        }
+    }
+}
+
+/// How to reach Elasticsearch. Without credentials here, those of the shipper are passed on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawElasticsearch {
+    /// API key: `env:NAME`, `file:PATH` or the key (`id:key`, or its `encoded` form).
+    pub api_key: Option<String>,
+    /// User of basic authentication.
+    pub username: Option<String>,
+    /// Its password: `env:NAME`, `file:PATH` or the password.
+    pub password: Option<String>,
+    /// Certificate authorities to trust besides the system's (PEM).
+    pub ca_file: Option<PathBuf>,
+    /// Longest wait for a connection (seconds).
+    pub connect_timeout_s: u64,
+    /// Longest wait for an answer (seconds).
+    pub request_timeout_s: u64,
+}
+
+impl Default for RawElasticsearch {
+    fn default() -> Self {
+        Self { api_key: None, username: None, password: None, ca_file: None, connect_timeout_s: 5, request_timeout_s: 30 }
+    }
+}
+
+/// How files are written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawFile {
+    /// A file larger than this is set aside (bytes).
+    pub rotate_bytes: u64,
+    /// How many documents back an `_id` is known.
+    pub recent_ids_max: usize,
+}
+
+impl Default for RawFile {
+    fn default() -> Self {
+        Self { rotate_bytes: 64 << 20, recent_ids_max: 100_000 }
+    }
+}
+
+/// What becomes of audit events.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawAudit {
+    /// `reroute`: to `logs-kubernetes.audit_logs-NAMESPACE`; `keep`: to the index that the shipper named.
+    pub route: Route,
+    /// NAMESPACE where the shipper's index has none.
+    pub namespace: String,
+    /// Name of the cluster where the document does not tell.
+    pub cluster: Option<String>,
+    /// `_id` where the shipper gave none. `audit`: from cluster, auditID and stage; `elasticsearch`: its own.
+    pub ids: Ids,
+    /// `requestObject` and `responseObject`: `drop_metadata`, `drop_managed_fields` or `full`.
+    pub objects: Objects,
+    /// Keep the event's text in `event.original`.
+    pub preserve_original: bool,
+}
+
+impl Default for RawAudit {
+    fn default() -> Self {
+        Self {
+            route: Route::default(),
+            namespace: "default".into(),
+            cluster: None,
+            ids: Ids::default(),
+            objects: Objects::default(),
+            preserve_original: false,
+        }
+    }
+}
+
+/// Where alerts go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawAlerts {
+    /// `data_stream`: to `logs-k8scop.alerts-NAMESPACE`; `daily`: to `PREFIX-YYYY.MM.DD`.
+    pub target: AlertTargetName,
+    /// PREFIX of daily indices.
+    pub prefix: String,
+}
+
+impl Default for RawAlerts {
+    fn default() -> Self {
+        Self { target: AlertTargetName::DataStream, prefix: "alerts".into() }
+    }
+}
+
+/// See [`RawAlerts::target`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertTargetName {
+    /// One data stream.
+    DataStream,
+    /// An index a day.
+    Daily,
+}
+
+/// Which rules are used.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRules {
+    /// The rules that come with the program.
+    pub built_in: bool,
+    /// More rule files, or folders of them.
+    pub paths: Vec<PathBuf>,
+}
+
+impl Default for RawRules {
+    fn default() -> Self {
+        Self { built_in: true, paths: Vec::new() }
+    }
+}
+
+/// What is allowed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLimits {
+    /// Largest body as it comes (bytes). Elasticsearch's `http.max_content_length` is as large.
+    pub body_bytes_max: u64,
+    /// Largest body once it is decompressed (bytes).
+    pub decoded_bytes_max: u64,
+    /// Most bytes of bodies at once; above, requests are answered 429. The process needs about three times this.
+    pub in_flight_bytes_max: u64,
+    /// Most items of one request.
+    pub items_max: usize,
+    /// Deepest document (levels).
+    pub depth_max: usize,
+    /// Most connections at once.
+    pub connections_max: usize,
+    /// Longest time from one request to the next one's head (seconds).
+    pub header_read_timeout_s: u64,
+    /// Longest silence while a body comes in (seconds).
+    pub body_idle_timeout_s: u64,
+    /// Longest time to deliver a request (seconds). Shorter than the shippers' own timeouts (Filebeat 90,
+    /// Logstash 60), so that they hear how it ended.
+    pub request_deadline_s: u64,
+    /// How long a stop waits for what is in flight (seconds).
+    pub shutdown_grace_s: u64,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 100 << 20,
+            decoded_bytes_max: 100 << 20,
+            in_flight_bytes_max: 256 << 20,
+            items_max: 500_000,
+            depth_max: 1000,
+            connections_max: 4096,
+            header_read_timeout_s: 300,
+            body_idle_timeout_s: 30,
+            request_deadline_s: 30,
+            shutdown_grace_s: 35,
+        }
+    }
+}
+
+/// Waits between tries: a random part of a span that doubles from `first_ms` to `longest_ms`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRetry {
+    /// Before the second try (milliseconds).
+    pub first_ms: u64,
+    /// The longest (milliseconds).
+    pub longest_ms: u64,
+}
+
+impl Default for RawRetry {
+    fn default() -> Self {
+        Self { first_ms: 100, longest_ms: 5000 }
+    }
+}
+
+/// The program's own log, on standard error.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLog {
+    /// `auto`: text on a terminal, JSON elsewhere.
+    pub format: LogFormat,
+}
+
+/// See [`RawLog::format`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
