@@ -1,1 +1,413 @@
+use proptest::{collection::vec, prelude::*, test_runner::Config};
+use serde_json::{Value, json};
 
+use super::*;
+use crate::rules;
+
+fn policy() -> Policy {
+    Policy {
+        route: Route::Reroute,
+        namespace: "default".into(),
+        ids: Ids::Audit,
+        alerts: AlertTarget::DataStream,
+        unwrap: unwrap::Settings {
+            preserve_original: false,
+            objects: unwrap::Objects::DropMetadata,
+            depth_max: 1000,
+            cluster: Some("c".into()),
+        },
+        items_max: 1000,
+        depth_max: 1000,
+    }
+}
+
+fn preparer(policy: Policy) -> Preparer {
+    let rules = rules::BUILT_IN.iter().map(|(name, text)| rules::parse(name, text).unwrap()).collect();
+    Preparer::new(policy, Classifier::new(rules).unwrap())
+}
+
+fn now() -> Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+fn prepared(preparer: &Preparer, body: &[u8]) -> Prepared {
+    preparer.prepare(body, &Defaults::default(), now()).unwrap()
+}
+
+/// An event that raises one alert if it lists secrets, and none if it lists nodes.
+fn audit(id: &str, resource: &str) -> String {
+    json!({"kind": "Event", "apiVersion": "audit.k8s.io/v1", "auditID": id, "stage": "ResponseComplete", "verb": "list",
+        "requestURI": format!("/api/v1/{resource}"), "user": {"username": "mallory"}, "objectRef": {"resource": resource},
+        "responseStatus": {"code": 200}, "stageTimestamp": "2026-03-01T10:00:00.000001Z"})
+    .to_string()
+}
+
+fn in_message(event: &str) -> String {
+    json!({"@timestamp": "2026-03-01T10:00:00.000Z", "message": event}).to_string()
+}
+
+/// Pairs of action and document that went out.
+fn outgoing(prepared: &Prepared) -> Vec<(Value, Value)> {
+    let all: Vec<usize> = (0..prepared.batch.slot_count()).collect();
+    let body = String::from_utf8(prepared.batch.body_of(&all).to_vec()).unwrap();
+    let lines: Vec<Value> = body.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    lines.chunks(2).map(|it| (it[0].clone(), it[1].clone())).collect()
+}
+
+fn answers(statuses: &[u16]) -> Vec<AnswerItem> {
+    let object = |status: &u16| match status {
+        200..300 => format!("{{\"_index\":\".ds-x\",\"_id\":\"es\",\"status\":{status}}}"),
+        _ => format!("{{\"_index\":\".ds-x\",\"_id\":\"es\",\"status\":{status},\"error\":{{\"type\":\"t\",\"reason\":\"r\"}}}}"),
+    };
+    statuses.iter().map(|it| AnswerItem { status: *it, object: object(it) }).collect()
+}
+
+fn reply(prepared: &Prepared, statuses: &[u16]) -> (Value, Tally) {
+    let (text, tally) = prepared.reply(&answers(statuses), 1, &|rule| format!("rule {rule}"));
+    (serde_json::from_str(&text).unwrap(), tally)
+}
+
+#[test]
+fn an_event_is_rerouted_with_an_id_of_its_own_and_its_alerts() {
+    let body = format!("{{\"index\":{{\"_index\":\"logs-aws.cloudwatch_logs-prod\"}}}}\n{}\n", in_message(&audit("a", "secrets")));
+    let prepared = prepared(&preparer(policy()), body.as_bytes());
+    let out = outgoing(&prepared);
+    let [(event_action, event), (alert_action, alert)] = out.as_slice() else { panic!("{out:?}") };
+    assert_eq!(event_action["create"]["_index"], "logs-kubernetes.audit_logs-prod");
+    let id = event_action["create"]["_id"].as_str().unwrap();
+    assert_eq!(id.len(), 32);
+    assert_eq!(event["data_stream"]["namespace"], "prod");
+    assert_eq!(event["k8scop"]["rules"], json!(["All secrets of the cluster read"]));
+    assert_eq!(alert_action["create"]["_index"], "logs-k8scop.alerts-prod");
+    assert_ne!(alert_action["create"]["_id"], id);
+    assert_eq!(alert["k8scop"]["event"], json!({"index": "logs-kubernetes.audit_logs-prod", "id": id}));
+    assert_eq!(alert["event"]["severity"], 73);
+    assert_eq!(alert["message"], "All secrets of the cluster read");
+    assert_eq!(alert["@timestamp"], "2026-03-01T10:00:00.000001Z");
+    let (answer, _) = reply(&prepared, &[201, 201]);
+    assert_eq!(answer["items"][0]["index"]["_index"], "logs-aws.cloudwatch_logs-prod", "the client's own name");
+}
+
+#[test]
+fn ids_are_made_from_cluster_audit_id_and_stage() {
+    let preparer = preparer(policy());
+    let id_of = |event: &str, cluster: Option<&str>| {
+        let document = json!({"message": event, "orchestrator": {"cluster": {"name": cluster.unwrap_or("c")}}});
+        let body = format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{document}\n");
+        let out = outgoing(&prepared(&preparer, body.as_bytes()));
+        let ids: Vec<String> = out.iter().map(|(it, _)| it["create"]["_id"].as_str().unwrap().to_owned()).collect();
+        ids
+    };
+    let secrets = audit("a", "secrets");
+    assert_eq!(id_of(&secrets, None), id_of(&secrets, None));
+    assert_ne!(id_of(&secrets, None)[0], id_of(&audit("b", "secrets"), None)[0]);
+    assert_ne!(id_of(&secrets, None)[0], id_of(&secrets, Some("d"))[0]);
+    let started = secrets.replace("ResponseComplete", "ResponseStarted");
+    assert_ne!(id_of(&secrets, None)[0], id_of(&started, None)[0], "each stage is a document");
+    assert_eq!(id_of(&secrets, None)[1], id_of(&started, None)[1], "both are one alert");
+    let nameless = secrets.replace("\"auditID\":\"a\",", "");
+    assert_ne!(id_of(&nameless, None)[0], id_of(&nameless.replace("mallory", "eve"), None)[0]);
+}
+
+#[test]
+fn an_event_stays_where_it_is_when_told_so() {
+    let keep = Policy { route: Route::Keep, alerts: AlertTarget::Daily("alerts".into()), ..policy() };
+    let body = format!("{{\"index\":{{\"_index\":\"filebeat-x\",\"routing\":\"r\"}}}}\n{}\n", in_message(&audit("a", "secrets")));
+    let out = outgoing(&prepared(&preparer(keep), body.as_bytes()));
+    assert_eq!(out[0].0["index"]["_index"], "filebeat-x");
+    assert_eq!(out[0].0["index"]["routing"], "r");
+    assert!(out[0].0["index"]["_id"].is_string());
+    assert!(out[0].1.get("data_stream").is_none());
+    assert_eq!(out[1].0["create"]["_index"], "alerts-2026.03.01");
+    let own = Policy { route: Route::Keep, ids: Ids::Elasticsearch, ..policy() };
+    let out = outgoing(&prepared(&preparer(own), body.as_bytes()));
+    assert_eq!(out[0].0, json!({"index": {"_index": "filebeat-x", "routing": "r"}}));
+}
+
+#[test]
+fn namespaces() {
+    let of = |index: &str, document: &str| {
+        namespace(index, &json::members(document).collect::<Vec<_>>()).map(Cow::into_owned)
+    };
+    assert_eq!(of("logs-aws.cloudwatch_logs-kubernetes-eks", "{}").as_deref(), Some("kubernetes-eks"));
+    assert_eq!(of("filebeat-7.17.29", r#"{"data_stream":{"namespace":"prod"}}"#).as_deref(), Some("prod"));
+    assert_eq!(of("filebeat-7.17.29", "{}"), None);
+    assert_eq!(of("logs-x", "{}"), None);
+    for hostile in ["../x", "A", "a b", "a/b", "a\"b", "", "a,b", "a*", "a\u{1}"] {
+        let document = json!({"data_stream": {"namespace": hostile}}).to_string();
+        assert_eq!(of("x", &document), None, "{hostile}");
+        assert_eq!(of(&format!("logs-a-{hostile}"), "{}"), None, "{hostile}");
+    }
+}
+
+#[test]
+fn an_item_is_stored_when_its_alerts_are() {
+    let body = format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{}\n", in_message(&audit("a", "secrets")));
+    let prepared = prepared(&preparer(policy()), body.as_bytes());
+    for (statuses, status, word) in [
+        ([201, 201], 201, "stored"),
+        ([201, 409], 201, "stored"),
+        ([409, 201], 200, "duplicate"),
+        ([409, 409], 200, "duplicate"),
+        ([201, 429], 429, "returned"),
+        ([409, 503], 503, "returned"),
+        ([201, 400], 400, "rejected"),
+        ([400, 201], 400, "rejected"),
+        ([429, 201], 429, "returned"),
+        ([503, 429], 503, "returned"),
+    ] {
+        let (answer, tally) = reply(&prepared, &statuses);
+        assert_eq!(answer["items"][0]["create"]["status"], status, "{statuses:?}");
+        assert_eq!(answer["errors"], status >= 300, "{statuses:?}");
+        let counts = [("stored", tally.stored), ("duplicate", tally.duplicate), ("rejected", tally.rejected), ("returned", tally.returned)];
+        for (name, count) in counts {
+            assert_eq!(count, u64::from(name == word), "{statuses:?} {name}");
+        }
+    }
+    let (answer, _) = reply(&prepared, &[201, 400]);
+    let reason = answer["items"][0]["create"]["error"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the document is stored, its alert [rule "), "{reason}");
+    assert_eq!(reply(&prepared, &[201]).0["items"][0]["create"]["status"], 503, "an answer that is too short");
+    assert_eq!(reply(&prepared, &[]).0["items"][0]["create"]["status"], 503);
+}
+
+#[test]
+fn a_conflict_on_the_clients_own_id_is_the_clients() {
+    let body = |op: &str| format!("{{\"{op}\":{{\"_index\":\"x\",\"_id\":\"own\"}}}}\n{}\n", in_message(&audit("a", "nodes")));
+    let preparer = preparer(policy());
+    let (answer, tally) = reply(&prepared(&preparer, body("create").as_bytes()), &[409]);
+    assert_eq!((&answer["items"][0]["create"]["status"], tally.duplicate), (&json!(409), 1));
+    // An `index` that was rerouted had to become a `create`: to the client it is what it asked for, done.
+    let (answer, tally) = reply(&prepared(&preparer, body("index").as_bytes()), &[409]);
+    assert_eq!((&answer["items"][0]["index"]["status"], tally.duplicate), (&json!(200), 1));
+    assert_eq!(answer["items"][0]["index"]["_id"], "own");
+}
+
+/// A piece of a bulk body and what must become of it.
+#[derive(Clone, Debug)]
+enum Piece {
+    Plain(u8),
+    Event { id: u8, own_id: bool, index: bool, alert: bool },
+    Delete(u8),
+    Update(u8),
+    Bad(Bad),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Bad {
+    NotJson,
+    Array,
+    Deep,
+    NotUtf8,
+    Cut,
+    BlankDocument,
+    UnknownAction,
+    UnknownParameter,
+    GarbageLine,
+    NoIndex,
+    DeleteWithoutId,
+    BrokenUpdate,
+}
+
+/// Name, `_index` and `_id` that the answer must show; `_id` is free where it is made.
+type Shown = (&'static str, &'static str, Option<String>);
+
+impl Piece {
+    fn is_good(&self) -> bool {
+        !matches!(self, Self::Bad(_))
+    }
+
+    fn slots(&self) -> usize {
+        match self {
+            Self::Bad(_) => 0,
+            Self::Event { alert: true, .. } => 2,
+            _ => 1,
+        }
+    }
+
+    fn shown(&self) -> Shown {
+        let id = |it: &u8| Some(format!("id-{it}"));
+        match self {
+            Self::Plain(n) => ("create", "plain", id(n)),
+            Self::Event { id: n, own_id, index, .. } => {
+                (if *index { "index" } else { "create" }, "events", own_id.then(|| format!("id-{n}")))
+            }
+            Self::Delete(n) => ("delete", "plain", id(n)),
+            Self::Update(n) => ("update", "plain", id(n)),
+            Self::Bad(Bad::UnknownAction) => ("frobnicate", "", None),
+            Self::Bad(Bad::GarbageLine) => ("index", "", None),
+            Self::Bad(Bad::UnknownParameter | Bad::NoIndex) => ("create", "", None),
+            Self::Bad(Bad::DeleteWithoutId) => ("delete", "", None),
+            Self::Bad(Bad::BrokenUpdate) => ("update", "bad", Some("1".into())),
+            Self::Bad(_) => ("create", "bad", None),
+        }
+    }
+
+    fn render(&self, end: &str, out: &mut Vec<u8>) {
+        let bad = "{\"create\":{\"_index\":\"bad\"}}";
+        let lines: Vec<Vec<u8>> = match self {
+            Self::Plain(n) => vec![
+                format!("{{\"create\":{{\"_index\":\"plain\",\"_id\":\"id-{n}\"}}}}").into(),
+                format!("{{\"message\":\"I0301 line {n}\",\"x\":[{n}, {{}}]}}").into(),
+            ],
+            Self::Event { id, own_id, index, alert } => {
+                let op = if *index { "index" } else { "create" };
+                let own = if *own_id { format!(",\"_id\":\"id-{id}\"") } else { String::new() };
+                let event = audit(&format!("audit-{id}"), if *alert { "secrets" } else { "nodes" });
+                vec![format!("{{\"{op}\":{{\"_index\":\"events\"{own}}}}}").into(), in_message(&event).into()]
+            }
+            Self::Delete(n) => vec![format!("{{\"delete\":{{\"_index\":\"plain\",\"_id\":\"id-{n}\"}}}}").into()],
+            Self::Update(n) => vec![
+                format!("{{\"update\":{{\"_index\":\"plain\",\"_id\":\"id-{n}\"}}}}").into(),
+                b"{\"doc\":{}}".to_vec(),
+            ],
+            Self::Bad(kind) => match kind {
+                Bad::NotJson => vec![bad.into(), b"not json".to_vec()],
+                Bad::Array => vec![bad.into(), b"[{\"a\":1}]".to_vec()],
+                Bad::Deep => vec![bad.into(), [b"{\"a\":".repeat(2000), b"1".to_vec(), b"}".repeat(2000)].concat()],
+                Bad::NotUtf8 => vec![bad.into(), b"{\"a\":\"\xff\xfe\"}".to_vec()],
+                Bad::Cut => vec![bad.into(), b"{\"message\":\"{\\\"kind\\\":".to_vec()],
+                // What stands between an action and the next action is all the document there is.
+                Bad::BlankDocument => vec![bad.into(), b" ".to_vec()],
+                Bad::UnknownAction => vec![b"{\"frobnicate\":{\"_index\":\"bad\"}}".to_vec(), b"{\"a\":1}".to_vec()],
+                Bad::UnknownParameter => vec![b"{\"create\":{\"_index\":\"bad\",\"colour\":1}}".to_vec(), b"{\"a\":1}".to_vec()],
+                Bad::GarbageLine => vec![b"\x00garbage".to_vec()],
+                Bad::NoIndex => vec![b"{\"create\":{}}".to_vec(), b"{\"a\":1}".to_vec()],
+                Bad::DeleteWithoutId => vec![b"{\"delete\":{\"_index\":\"bad\"}}".to_vec()],
+                Bad::BrokenUpdate => vec![b"{\"update\":{\"_index\":\"bad\",\"_id\":\"1\"}}".to_vec(), b"{\"a\":1}".to_vec()],
+            },
+        };
+        for line in lines {
+            out.extend_from_slice(&line);
+            out.extend_from_slice(end.as_bytes());
+        }
+    }
+}
+
+fn bad() -> impl Strategy<Value = Bad> {
+    use Bad::{
+        Array, BlankDocument, BrokenUpdate, Cut, Deep, DeleteWithoutId, GarbageLine, NoIndex, NotJson, NotUtf8,
+        UnknownAction, UnknownParameter,
+    };
+    prop::sample::select(vec![
+        NotJson, Array, Deep, NotUtf8, Cut, BlankDocument, UnknownAction, UnknownParameter, GarbageLine, NoIndex,
+        DeleteWithoutId, BrokenUpdate,
+    ])
+}
+
+fn piece() -> impl Strategy<Value = Piece> {
+    prop_oneof![
+        2 => any::<u8>().prop_map(Piece::Plain),
+        3 => (any::<u8>(), any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(id, own_id, index, alert)| Piece::Event { id, own_id, index, alert }),
+        1 => any::<u8>().prop_map(Piece::Delete),
+        1 => any::<u8>().prop_map(Piece::Update),
+        3 => bad().prop_map(Piece::Bad),
+    ]
+}
+
+fn render(pieces: &[Piece], ends: &[bool], blanks: &[bool], last_end: bool) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (index, piece) in pieces.iter().enumerate() {
+        let end = if ends[index % ends.len()] { "\r\n" } else { "\n" };
+        piece.render(end, &mut body);
+        let open = matches!(piece, Piece::Bad(Bad::BlankDocument | Bad::GarbageLine));
+        if blanks[index % blanks.len()] && !open {
+            body.extend_from_slice(b"\n \r\n");
+        }
+    }
+    if !last_end && pieces.last().is_some_and(|it| !matches!(it, Piece::Bad(Bad::BlankDocument))) {
+        while matches!(body.last(), Some(b'\n' | b'\r' | b' ')) {
+            body.pop();
+        }
+    }
+    body
+}
+
+/// What the item must say, by what was said of its document and of its alert.
+fn expected_status(piece: &Piece, statuses: &[u16]) -> u16 {
+    let Some((&document, alerts)) = statuses.split_first() else { return 400 };
+    let forgiven = matches!(piece, Piece::Event { own_id, index, .. } if !own_id || *index);
+    let document = if document == 409 && forgiven { 200 } else { document };
+    match alerts.first() {
+        Some(&alert) if document < 300 && alert >= 300 && alert != 409 => alert,
+        _ => document,
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 10_000, failure_persistence: None, ..Config::default() })]
+
+    /// Whatever a body is made of: one item for each action, in order, under the client's names; a bad document
+    /// costs its own item and changes nothing of what goes out for the others.
+    #[test]
+    fn every_item_is_answered_in_its_place(
+        mut pieces in vec(piece(), 1..12),
+        ends in vec(any::<bool>(), 1..4),
+        blanks in vec(prop::bool::weighted(0.2), 1..4),
+        last_end in any::<bool>(),
+        seed in vec(prop::sample::select(vec![200_u16, 201, 201, 201, 400, 404, 409, 429, 503]), 1..30),
+    ) {
+        // A line that is no action may belong to a document that is missing before it; nobody can tell.
+        for index in 1..pieces.len() {
+            let (before, here) = (pieces[index - 1].clone(), pieces[index].clone());
+            if matches!(before, Piece::Bad(Bad::BlankDocument | Bad::GarbageLine | Bad::DeleteWithoutId)) && !here.is_good() {
+                pieces[index] = Piece::Plain(0);
+            }
+        }
+        let preparer = preparer_once();
+        let body = render(&pieces, &ends, &blanks, last_end);
+        let mixed = prepared(preparer, &body);
+        prop_assert_eq!(mixed.item_count(), pieces.len(), "{:?}", String::from_utf8_lossy(&body));
+
+        let good: Vec<Piece> = pieces.iter().filter(|it| it.is_good()).cloned().collect();
+        let alone = prepared(preparer, &render(&good, &[false], &[false], true));
+        prop_assert_eq!(mixed.batch.slot_count(), alone.batch.slot_count());
+        for slot in 0..mixed.batch.slot_count() {
+            prop_assert_eq!(mixed.batch.slot(slot), alone.batch.slot(slot));
+        }
+
+        let statuses: Vec<u16> = seed.iter().cycle().take(mixed.batch.slot_count()).copied().collect();
+        let (answer, tally) = reply(&mixed, &statuses);
+        let items = answer["items"].as_array().unwrap();
+        prop_assert_eq!(items.len(), pieces.len());
+        let (mut left, mut any_error) = (statuses.as_slice(), false);
+        for (piece, item) in pieces.iter().zip(items) {
+            let (name, index, id) = piece.shown();
+            let (got_name, got) = item.as_object().unwrap().iter().next().unwrap();
+            prop_assert_eq!(got_name, name);
+            prop_assert_eq!(&got["_index"], index);
+            let of_piece = left.split_off(..piece.slots()).unwrap();
+            let status = expected_status(piece, of_piece);
+            prop_assert_eq!(&got["status"], status, "{:?} {:?}", piece, of_piece);
+            // Where Elasticsearch's own item is passed on, so is its `_id`; it is "es" here.
+            if !piece.is_good() {
+                prop_assert_eq!(&got["_id"], &json!(id));
+            }
+            prop_assert_eq!(got.get("error").is_some(), status >= 300);
+            any_error |= status >= 300;
+        }
+        prop_assert_eq!(&answer["errors"], any_error);
+        let sum = tally.stored + tally.duplicate + tally.rejected + tally.returned;
+        prop_assert_eq!(sum, pieces.len() as u64);
+    }
+
+    /// Any bytes at all: no panic, and as many answers as items.
+    #[test]
+    fn any_bytes_are_answered(body in vec(any::<u8>(), 0..400), glue in vec(prop::sample::select(vec!["\n", "{\"create\":{\"_index\":\"x\"}}\n", "{\"message\":\"", "\\\"audit.k8s.io\\\"", "{", "}", "\"", "\\"]), 0..20)) {
+        let mut text = body;
+        for (index, piece) in glue.iter().enumerate() {
+            let at = (index * 7919) % (text.len() + 1);
+            text.splice(at..at, piece.bytes());
+        }
+        let prepared = prepared(preparer_once(), &text);
+        let statuses = vec![201; prepared.batch.slot_count()];
+        let (answer, _) = reply(&prepared, &statuses);
+        prop_assert_eq!(answer["items"].as_array().unwrap().len(), prepared.item_count());
+    }
+}
+
+fn preparer_once() -> &'static Preparer {
+    static PREPARER: std::sync::OnceLock<Preparer> = std::sync::OnceLock::new();
+    PREPARER.get_or_init(|| preparer(policy()))
+}
