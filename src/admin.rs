@@ -47,7 +47,9 @@ impl Admin {
             "/livez" => text(StatusCode::OK, "ok\n"),
             // An output that is down does not make us unready: without us, shippers would hear nothing at all
             // instead of 503 and when to come back.
-            "/readyz" if self.draining.load(Ordering::Relaxed) => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            "/readyz" if self.draining.load(Ordering::Relaxed) => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+            }
             "/readyz" => text(StatusCode::OK, "ok\n"),
             "/" => text(StatusCode::OK, INDEX),
             _ => text(StatusCode::NOT_FOUND, INDEX),

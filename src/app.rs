@@ -43,7 +43,9 @@ impl App {
         rustls::crypto::ring::default_provider().install_default().ok();
         let classifier = Classifier::new(config.rules).context("the rules cannot be compiled")?;
         let metrics = Arc::new(Metrics::new(classifier.rules()).context("metrics")?);
-        metrics.in_flight_limit_bytes.set(i64::try_from(config.in_flight_bytes_max).unwrap_or(i64::MAX));
+        metrics
+            .in_flight_limit_bytes
+            .set(i64::try_from(config.in_flight_bytes_max).unwrap_or(i64::MAX));
         let output = match config.output {
             OutputConfig::Elasticsearch(settings) => {
                 Output::Elasticsearch(Arc::new(Elasticsearch::new(&settings).context("output")?))
@@ -79,7 +81,15 @@ impl App {
         };
         admin_port.tasks.spawn(serve(admin_listener, connections(&admin_port), answer));
         tracing::info!(%listen, %admin, "ready");
-        Ok(Self { listen, admin, admin_state, data, admin_port, deliveries, shutdown_grace: config.shutdown_grace })
+        Ok(Self {
+            listen,
+            admin,
+            admin_state,
+            data,
+            admin_port,
+            deliveries,
+            shutdown_grace: config.shutdown_grace,
+        })
     }
 
     /// Stops: takes nothing new, answers what is in flight, then ends. True if all of it was answered in time.

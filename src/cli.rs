@@ -1,6 +1,10 @@
 //! What can be typed, and what is printed for it. Data goes to standard output, the rest to standard error.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to a person")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where the program speaks to a person"
+)]
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -82,7 +86,8 @@ enum RulesCommand {
 
 impl RunArgs {
     fn load(&self) -> Result<Config, ConfigError> {
-        let overrides = Overrides { listen: self.listen, admin: self.admin, output: self.output.clone() };
+        let overrides =
+            Overrides { listen: self.listen, admin: self.admin, output: self.output.clone() };
         config::load(self.config.as_deref(), overrides)
     }
 }
@@ -102,7 +107,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Rules { command: RulesCommand::Test { paths } } => rules(paths),
         Command::Demo(args) => {
             app::start_log(config::LogFormat::Auto, "warn");
-            let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], if args.once { 0 } else { port }));
+            let local =
+                |port: u16| SocketAddr::from(([127, 0, 0, 1], if args.once { 0 } else { port }));
             let options = demo::Options {
                 once: args.once,
                 data: args.data.clone(),

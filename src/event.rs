@@ -104,7 +104,9 @@ impl<'a> AuditEvent<'a> {
                     }
                 }
             }
-            "impersonatedUser" => self.impersonated_user = json::get(value, "username").and_then(json::string),
+            "impersonatedUser" => {
+                self.impersonated_user = json::get(value, "username").and_then(json::string)
+            }
             "objectRef" => self.object = ObjectRef::new(value),
             "responseStatus" => {
                 self.code = json::get(value, "code").and_then(|it| it.parse().ok());
@@ -226,11 +228,17 @@ mod tests {
 
     #[test]
     fn the_container_command_is_decoded() {
-        let exec = |uri: &str| format!(r#"{{"requestURI":"{uri}","objectRef":{{"subresource":"exec"}}}}"#);
-        let text = exec("/x/exec?stdin=true&command=sh&command=-c&command=id%3B+cat%20%2Fetc%2Fpasswd&container=db");
+        let exec =
+            |uri: &str| format!(r#"{{"requestURI":"{uri}","objectRef":{{"subresource":"exec"}}}}"#);
+        let text = exec(
+            "/x/exec?stdin=true&command=sh&command=-c&command=id%3B+cat%20%2Fetc%2Fpasswd&container=db",
+        );
         assert_eq!(event(&text).container_command().unwrap(), "sh -c id; cat /etc/passwd");
         assert_eq!(event(&exec("/x/exec")).container_command(), None);
-        assert_eq!(event(&exec("/x/exec?%63ommand=%C3%A9%ff")).container_command().unwrap(), "é\u{fffd}");
+        assert_eq!(
+            event(&exec("/x/exec?%63ommand=%C3%A9%ff")).container_command().unwrap(),
+            "é\u{fffd}"
+        );
         assert_eq!(event(r#"{"requestURI":"/x?command=sh"}"#).container_command(), None);
     }
 }

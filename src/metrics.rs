@@ -1,14 +1,15 @@
 //! Every metric: its name, its help and its closed set of label values. No label value is taken from input.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::rules::Rule;
 
 /// Seconds; from a loopback answer to a request that waited for its deadline.
-const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
+const SECONDS: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
 
 /// How a bulk item ended: the values of the label `result`.
 pub const ITEM_RESULTS: [&str; 4] = ["stored", "duplicate", "rejected", "returned"];
@@ -71,11 +72,12 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok(metric)
         };
-        let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
-            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok(metric)
-        };
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+                let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(metric.clone()))?;
+                Ok(metric)
+            };
         let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
             let metric = IntGauge::new(name, help)?;
             registry.register(Box::new(metric.clone()))?;
@@ -93,40 +95,94 @@ impl Metrics {
         )?;
         registry.register(Box::new(durations.clone()))?;
         let bulk_duration = Histogram::with_opts(
-            HistogramOpts::new("k8scop_bulk_request_duration_seconds", "Time of one bulk request to the output.")
-                .buckets(SECONDS.to_vec()),
+            HistogramOpts::new(
+                "k8scop_bulk_request_duration_seconds",
+                "Time of one bulk request to the output.",
+            )
+            .buckets(SECONDS.to_vec()),
         )?;
         registry.register(Box::new(bulk_duration.clone()))?;
-        let build = IntGaugeVec::new(Opts::new("k8scop_build_info", "What is running: always 1."), &["version"])?;
+        let build = IntGaugeVec::new(
+            Opts::new("k8scop_build_info", "What is running: always 1."),
+            &["version"],
+        )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(build))?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
         let metrics = Self {
-            http_requests: counters("k8scop_http_requests_total", "Requests by status of the answer.", &["input", "code"])?,
+            http_requests: counters(
+                "k8scop_http_requests_total",
+                "Requests by status of the answer.",
+                &["input", "code"],
+            )?,
             http_request_duration: durations,
             http_requests_in_flight: in_flight,
-            received_bytes: counter("k8scop_received_bytes_total", "Bytes of bulk bodies as they came.")?,
-            decoded_bytes: counter("k8scop_decoded_bytes_total", "Bytes of bulk bodies after decompression.")?,
+            received_bytes: counter(
+                "k8scop_received_bytes_total",
+                "Bytes of bulk bodies as they came.",
+            )?,
+            decoded_bytes: counter(
+                "k8scop_decoded_bytes_total",
+                "Bytes of bulk bodies after decompression.",
+            )?,
             received_items: counter("k8scop_received_items_total", "Bulk items taken in.")?,
             settled_items: counters(
                 "k8scop_settled_items_total",
                 "Bulk items answered: stored, duplicate (there already), rejected (for good), returned (to be sent again).",
                 &["result"],
             )?,
-            items_in_flight: gauge("k8scop_items_in_flight", "Bulk items taken in and not answered yet.")?,
-            in_flight_bytes: gauge("k8scop_in_flight_bytes", "Bytes of bodies that are being handled.")?,
-            in_flight_limit_bytes: gauge("k8scop_in_flight_limit_bytes", "Most bytes of bodies at once (limits.in_flight_bytes_max).")?,
-            unwrapped_events: counter("k8scop_unwrapped_events_total", "Kubernetes audit events found in bulk items.")?,
-            decode_errors: counters("k8scop_decode_errors_total", "Documents passed on as they came, by reason.", &["reason"])?,
-            rule_matches: counters("k8scop_rule_matches_total", "Audit events that hit a rule.", &["rule", "severity"])?,
+            items_in_flight: gauge(
+                "k8scop_items_in_flight",
+                "Bulk items taken in and not answered yet.",
+            )?,
+            in_flight_bytes: gauge(
+                "k8scop_in_flight_bytes",
+                "Bytes of bodies that are being handled.",
+            )?,
+            in_flight_limit_bytes: gauge(
+                "k8scop_in_flight_limit_bytes",
+                "Most bytes of bodies at once (limits.in_flight_bytes_max).",
+            )?,
+            unwrapped_events: counter(
+                "k8scop_unwrapped_events_total",
+                "Kubernetes audit events found in bulk items.",
+            )?,
+            decode_errors: counters(
+                "k8scop_decode_errors_total",
+                "Documents passed on as they came, by reason.",
+                &["reason"],
+            )?,
+            rule_matches: counters(
+                "k8scop_rule_matches_total",
+                "Audit events that hit a rule.",
+                &["rule", "severity"],
+            )?,
             rules_loaded: gauge("k8scop_rules_loaded", "Rules in use.")?,
-            alerts: counters("k8scop_alerts_total", "Alerts: created, duplicate (there already), failed (not stored).", &["result"])?,
-            rule_alerts: counters("k8scop_rule_alerts_total", "Alerts stored, by rule.", &["rule", "severity"])?,
-            bulk_requests: counters("k8scop_bulk_requests_total", "Bulk requests to the output by status; 0 without an answer.", &["code"])?,
+            alerts: counters(
+                "k8scop_alerts_total",
+                "Alerts: created, duplicate (there already), failed (not stored).",
+                &["result"],
+            )?,
+            rule_alerts: counters(
+                "k8scop_rule_alerts_total",
+                "Alerts stored, by rule.",
+                &["rule", "severity"],
+            )?,
+            bulk_requests: counters(
+                "k8scop_bulk_requests_total",
+                "Bulk requests to the output by status; 0 without an answer.",
+                &["code"],
+            )?,
             bulk_request_duration: bulk_duration,
-            bulk_sent_bytes: counter("k8scop_bulk_sent_bytes_total", "Bytes of bulk bodies sent to the output.")?,
-            bulk_retried_items: counter("k8scop_bulk_retried_items_total", "Outgoing documents that were sent again.")?,
+            bulk_sent_bytes: counter(
+                "k8scop_bulk_sent_bytes_total",
+                "Bytes of bulk bodies sent to the output.",
+            )?,
+            bulk_retried_items: counter(
+                "k8scop_bulk_retried_items_total",
+                "Outgoing documents that were sent again.",
+            )?,
             registry,
         };
         metrics.start_at_zero(rules);

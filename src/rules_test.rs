@@ -30,7 +30,11 @@ pub fn run(rules: Vec<Rule>) -> Result<Report, aho_corasick::BuildError> {
             report.failed += 1;
             line(&mut report.text, "  FAILED  needs an example that matches and one that does not");
         }
-        let examples = rule.matching.iter().map(|it| (it, true)).chain(rule.not_matching.iter().map(|it| (it, false)));
+        let examples = rule
+            .matching
+            .iter()
+            .map(|it| (it, true))
+            .chain(rule.not_matching.iter().map(|it| (it, false)));
         for (example, must) in examples {
             let told = if must { "match" } else { "no match" };
             match check(&classifier, index, rule, example, must) {
@@ -40,7 +44,10 @@ pub fn run(rules: Vec<Rule>) -> Result<Report, aho_corasick::BuildError> {
                 }
                 Err(reason) => {
                     report.failed += 1;
-                    line(&mut report.text, &format!("  FAILED  {told}: {}: {reason}", example.name));
+                    line(
+                        &mut report.text,
+                        &format!("  FAILED  {told}: {}: {reason}", example.name),
+                    );
                 }
             }
         }
@@ -55,7 +62,13 @@ fn line(out: &mut String, text: &str) {
     writeln!(out, "{text}").ok();
 }
 
-fn check(classifier: &Classifier, index: usize, rule: &Rule, example: &Example, must: bool) -> Result<(), String> {
+fn check(
+    classifier: &Classifier,
+    index: usize,
+    rule: &Rule,
+    example: &Example,
+    must: bool,
+) -> Result<(), String> {
     let text = example.event.to_string();
     let event = AuditEvent::new(&text, json::members(&text).collect());
     let hit = classifier.classify(&event).hits.contains(&index);
@@ -90,7 +103,8 @@ mod tests {
             .collect();
         files.sort();
         assert_eq!(files, rules::BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>());
-        let all = rules::BUILT_IN.iter().map(|(name, text)| rules::parse(name, text).unwrap()).collect();
+        let all =
+            rules::BUILT_IN.iter().map(|(name, text)| rules::parse(name, text).unwrap()).collect();
         let report = run(all).unwrap();
         assert_eq!(report.failed, 0, "{}", report.text);
         assert!(report.passed > files.len() * 2);

@@ -34,7 +34,9 @@ impl Op {
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Index, Self::Create, Self::Update, Self::Delete].into_iter().find(|it| it.name() == name)
+        [Self::Index, Self::Create, Self::Update, Self::Delete]
+            .into_iter()
+            .find(|it| it.name() == name)
     }
 
     /// Whether a document line follows the action line.
@@ -113,8 +115,7 @@ impl<'a> Action<'a> {
             Some(index) => index,
             None => defaults.index.clone().map(Cow::Owned).unwrap_or_default(),
         };
-        let action =
-            Self { op, index, id: param(&params, &["_id"]), line, params };
+        let action = Self { op, index, id: param(&params, &["_id"]), line, params };
         action.check_rules()?;
         Ok(action)
     }
@@ -126,7 +127,9 @@ impl<'a> Action<'a> {
             return Err(validation("index is missing: name it as _index or in the URL"));
         }
         match &self.id {
-            Some(id) if id.is_empty() => return Err(validation("_id must not be empty: leave it out")),
+            Some(id) if id.is_empty() => {
+                return Err(validation("_id must not be empty: leave it out"));
+            }
             Some(id) if id.len() > ID_BYTES_MAX => {
                 return Err(validation(&format!(
                     "_id is {} bytes long, no more than {ID_BYTES_MAX} are allowed",
@@ -138,7 +141,14 @@ impl<'a> Action<'a> {
             }
             _ => (),
         }
-        let versioned = ["version", "_version", "version_type", "_version_type", "if_seq_no", "if_primary_term"];
+        let versioned = [
+            "version",
+            "_version",
+            "version_type",
+            "_version_type",
+            "if_seq_no",
+            "if_primary_term",
+        ];
         if self.op == Op::Create && self.params.iter().any(|it| versioned.contains(&it.raw_key)) {
             return Err(validation("create takes no version: leave it out or use index"));
         }
@@ -192,7 +202,9 @@ impl<'a> Action<'a> {
             json::push_string(out, id);
         }
         for param in &self.params {
-            if matches!(param.raw_key, "_index" | "index" | "_id" | "op_type") || !keep(param.raw_key) {
+            if matches!(param.raw_key, "_index" | "index" | "_id" | "op_type")
+                || !keep(param.raw_key)
+            {
                 continue;
             }
             out.push_str(",\"");
@@ -249,12 +261,31 @@ fn param<'a>(params: &[Member<'a>], names: &[&str]) -> Option<Cow<'a, str>> {
 /// Parameters of Elasticsearch 6.8 to 9.4 (`BulkRequestParser`). An unknown one fails the whole request there.
 fn check_param(param: &Member<'_>) -> Result<(), Refusal> {
     let nested = match param.raw_key {
-        "_index" | "index" | "_id" | "_type" | "routing" | "_routing" | "version" | "_version"
-        | "version_type" | "_version_type" | "pipeline" | "op_type" | "if_seq_no" | "if_primary_term"
-        | "retry_on_conflict" | "_retry_on_conflict" | "require_alias" | "require_data_stream"
-        | "list_executed_pipelines" | "parent" | "_parent" => false,
+        "_index"
+        | "index"
+        | "_id"
+        | "_type"
+        | "routing"
+        | "_routing"
+        | "version"
+        | "_version"
+        | "version_type"
+        | "_version_type"
+        | "pipeline"
+        | "op_type"
+        | "if_seq_no"
+        | "if_primary_term"
+        | "retry_on_conflict"
+        | "_retry_on_conflict"
+        | "require_alias"
+        | "require_data_stream"
+        | "list_executed_pipelines"
+        | "parent"
+        | "_parent" => false,
         "dynamic_templates" | "_source" | "fields" => true,
-        unknown => return Err(malformed(format!("the action line has an unknown parameter [{unknown}]"))),
+        unknown => {
+            return Err(malformed(format!("the action line has an unknown parameter [{unknown}]")));
+        }
     };
     match json::kind(param.value) {
         Kind::Object | Kind::Array if !nested => Err(malformed(format!(
@@ -296,8 +327,12 @@ mod tests {
     #[test]
     fn lines_of_real_clients() {
         let filebeat = parsed(r#"{"create":{"_index":"filebeat-7.17.29"}}"#);
-        assert_eq!((filebeat.op, filebeat.index.as_ref(), filebeat.id), (Op::Create, "filebeat-7.17.29", None));
-        let logstash = parsed(r#"{"create":{"_id":null,"_index":"logs-generic-default","routing":null}}"#);
+        assert_eq!(
+            (filebeat.op, filebeat.index.as_ref(), filebeat.id),
+            (Op::Create, "filebeat-7.17.29", None)
+        );
+        let logstash =
+            parsed(r#"{"create":{"_id":null,"_index":"logs-generic-default","routing":null}}"#);
         assert_eq!((logstash.index.as_ref(), logstash.id), ("logs-generic-default", None));
         let rsyslog = parsed(r#" {"index":{"_index": "logs-x", "_id": 7}} "#);
         assert_eq!((rsyslog.op, rsyslog.id.as_deref()), (Op::Index, Some("7")));
@@ -316,7 +351,10 @@ mod tests {
         refused(r#"{"index":{"_index":["x"]}}"#, "plain value");
         refused(r#"{"index":{}}"#, "index is missing");
         refused(r#"{"index":{"_index":"x","_id":""}}"#, "must not be empty");
-        refused(&format!(r#"{{"index":{{"_index":"x","_id":"{}"}}}}"#, "i".repeat(513)), "513 bytes");
+        refused(
+            &format!(r#"{{"index":{{"_index":"x","_id":"{}"}}}}"#, "i".repeat(513)),
+            "513 bytes",
+        );
         refused(r#"{"delete":{"_index":"x"}}"#, "_id is missing");
         refused(r#"{"create":{"_index":"x","version":3}}"#, "no version");
         refused(r#"{"index":{"_index":"x","_id":"\ud800"}}"#, "half a surrogate");
@@ -340,7 +378,9 @@ mod tests {
             require_data_stream: None,
         };
         let mut out = String::new();
-        Action::parse(r#"{"create":{"_id":"a","routing":"own"}}"#, &defaults).unwrap().write(&defaults, &mut out);
+        Action::parse(r#"{"create":{"_id":"a","routing":"own"}}"#, &defaults)
+            .unwrap()
+            .write(&defaults, &mut out);
         let expected = concat!(
             r#"{"create":{"_index":"logs-x","_id":"a","routing":"own","#,
             r#""pipeline":"p\"1","require_alias":true}}"#

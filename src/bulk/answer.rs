@@ -49,7 +49,8 @@ pub enum AnswerError {
 impl BulkAnswer {
     /// Reads the answer to a request of `sent` actions. A cut, mended or miscounted answer is an error.
     pub fn parse(body: &[u8], sent: usize) -> Result<Self, AnswerError> {
-        let text = std::str::from_utf8(body).map_err(|error| AnswerError::NotJson(error.to_string()))?;
+        let text =
+            std::str::from_utf8(body).map_err(|error| AnswerError::NotJson(error.to_string()))?;
         let mut members = Vec::new();
         json::object(text, ANSWER_DEPTH_MAX, &mut members)
             .map_err(|error| AnswerError::NotJson(error.to_string()))?;
@@ -92,8 +93,14 @@ mod tests {
 
     #[test]
     fn a_wrong_answer_is_never_read_as_success() {
-        assert_eq!(BulkAnswer::parse(GOOD.as_bytes(), 1), Err(AnswerError::WrongCount { sent: 1, got: 2 }));
-        assert_eq!(BulkAnswer::parse(GOOD.as_bytes(), 3), Err(AnswerError::WrongCount { sent: 3, got: 2 }));
+        assert_eq!(
+            BulkAnswer::parse(GOOD.as_bytes(), 1),
+            Err(AnswerError::WrongCount { sent: 1, got: 2 })
+        );
+        assert_eq!(
+            BulkAnswer::parse(GOOD.as_bytes(), 3),
+            Err(AnswerError::WrongCount { sent: 3, got: 2 })
+        );
         for cut in 0..GOOD.len() {
             assert!(BulkAnswer::parse(&GOOD.as_bytes()[..cut], 2).is_err(), "cut at {cut}");
         }

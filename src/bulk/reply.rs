@@ -78,7 +78,13 @@ impl ReplyWriter {
     }
 
     /// An item that failed, for a reason of ours.
-    pub fn refused(&mut self, name: &str, index: Option<&str>, id: Option<&str>, refusal: &Refusal) {
+    pub fn refused(
+        &mut self,
+        name: &str,
+        index: Option<&str>,
+        id: Option<&str>,
+        refusal: &Refusal,
+    ) {
         self.errors = true;
         self.open(name, index.unwrap_or_default());
         self.items.push_str(",\"_id\":");
@@ -118,7 +124,11 @@ mod tests {
     #[test]
     fn the_answer_keeps_the_clients_names() {
         let mut reply = ReplyWriter::default();
-        reply.answered("index", "logs-a", r#"{"_index":".ds-logs-b-000001","_id":"x","result":"created","status":201}"#);
+        reply.answered(
+            "index",
+            "logs-a",
+            r#"{"_index":".ds-logs-b-000001","_id":"x","result":"created","status":201}"#,
+        );
         reply.found("create", "logs-a", "made\"id");
         assert_eq!(
             reply.finish(7),
@@ -132,10 +142,18 @@ mod tests {
     #[test]
     fn the_errors_flag_is_elasticsearchs() {
         let mut reply = ReplyWriter::default();
-        reply.answered("delete", "a", r#"{"_index":"a","_id":"x","result":"not_found","status":404}"#);
+        reply.answered(
+            "delete",
+            "a",
+            r#"{"_index":"a","_id":"x","result":"not_found","status":404}"#,
+        );
         assert!(reply.finish(0).contains(r#""errors":false,"items":["#));
         let mut reply = ReplyWriter::default();
-        reply.answered("create", "a", r#"{"_index":"a","_id":"x","status":409,"error":{"type":"t"}}"#);
+        reply.answered(
+            "create",
+            "a",
+            r#"{"_index":"a","_id":"x","status":409,"error":{"type":"t"}}"#,
+        );
         assert!(reply.finish(0).contains(r#""errors":true,"items":["#));
         let mut reply = ReplyWriter::default();
         let refusal = Refusal { status: 400, kind: "k", reason: "r".into() };

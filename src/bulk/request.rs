@@ -61,7 +61,10 @@ impl<'a, 'd> Items<'a, 'd> {
     }
 
     /// The next item. `members` takes the root members of its document, so that nothing reads it twice.
-    pub fn next_into(&mut self, members: &mut Vec<Member<'a>>) -> Result<Option<Item<'a>>, TooManyItems> {
+    pub fn next_into(
+        &mut self,
+        members: &mut Vec<Member<'a>>,
+    ) -> Result<Option<Item<'a>>, TooManyItems> {
         members.clear();
         let Some(line) = self.lines.next_filled() else { return Ok(None) };
         self.left = self.left.checked_sub(1).ok_or(TooManyItems { limit: self.limit })?;
@@ -70,7 +73,9 @@ impl<'a, 'd> Items<'a, 'd> {
 
     fn item(&mut self, line: &'a [u8], members: &mut Vec<Member<'a>>) -> Item<'a> {
         let parsed = match std::str::from_utf8(line) {
-            Ok(text) => Action::parse(text, self.defaults).map_err(|refusal| (refusal, shown_name(text))),
+            Ok(text) => {
+                Action::parse(text, self.defaults).map_err(|refusal| (refusal, shown_name(text)))
+            }
             Err(error) => Err((not_utf8("action", &error), None)),
         };
         match parsed {
@@ -88,7 +93,9 @@ impl<'a, 'd> Items<'a, 'd> {
             }
             Err((refusal, name)) => {
                 let known = name.as_deref().and_then(op_named);
-                if known != Some(Op::Delete) && !self.lines.peek_filled().is_some_and(looks_like_action) {
+                if known != Some(Op::Delete)
+                    && !self.lines.peek_filled().is_some_and(looks_like_action)
+                {
                     self.lines.next_filled();
                 }
                 let name = name.unwrap_or(Cow::Borrowed("index"));
@@ -99,13 +106,18 @@ impl<'a, 'd> Items<'a, 'd> {
 
     fn source(&mut self, op: Op, members: &mut Vec<Member<'a>>) -> Result<&'a str, Refusal> {
         let Some(line) = self.lines.next_source() else {
-            return Err(bad_document("the document is missing: the body ends after the action line".into()));
+            return Err(bad_document(
+                "the document is missing: the body ends after the action line".into(),
+            ));
         };
         if line.trim_ascii().is_empty() {
-            return Err(bad_document("the document is empty: the line after the action line is blank".into()));
+            return Err(bad_document(
+                "the document is empty: the line after the action line is blank".into(),
+            ));
         }
         let source = std::str::from_utf8(line).map_err(|error| not_utf8("document", &error))?;
-        json::object(source, self.depth_max, members).map_err(|error| bad_document(error.to_string()))?;
+        json::object(source, self.depth_max, members)
+            .map_err(|error| bad_document(error.to_string()))?;
         if op == Op::Update {
             update_is_sound(members)?;
         }
@@ -119,8 +131,16 @@ fn update_is_sound(members: &[Member<'_>]) -> Result<(), Refusal> {
     for member in members {
         if !matches!(
             member.raw_key,
-            "doc" | "script" | "upsert" | "doc_as_upsert" | "scripted_upsert" | "detect_noop" | "_source"
-                | "if_seq_no" | "if_primary_term" | "fields"
+            "doc"
+                | "script"
+                | "upsert"
+                | "doc_as_upsert"
+                | "scripted_upsert"
+                | "detect_noop"
+                | "_source"
+                | "if_seq_no"
+                | "if_primary_term"
+                | "fields"
         ) {
             return Err(bad_document(format!("an update has no field [{}]", member.raw_key)));
         }
@@ -232,7 +252,10 @@ mod tests {
         check("{\"index\":{}}\n{\"a\":1}", &["index={\"a\":1}"]);
         check("\n\n{\"index\":{}}\n{\"a\":1}\n\n \n", &["index={\"a\":1}"]);
         check("{\"index\":{}}\n\n{\"a\":1}\n", &["index={\"a\":1}"]);
-        check("{\"index\":{}}\n\n{\"index\":{}}\n{\"a\":1}\n", &["index!the document is empty", "index={\"a\":1}"]);
+        check(
+            "{\"index\":{}}\n\n{\"index\":{}}\n{\"a\":1}\n",
+            &["index!the document is empty", "index={\"a\":1}"],
+        );
         check("{\"index\":{}}\n", &["index!the document is missing"]);
         check("{\"index\":{}}\n\n", &["index!the document is empty"]);
     }
@@ -246,9 +269,18 @@ mod tests {
         check(&around("garbage\n{\"a\":2}\n"), &[good, "index!the action line is no action", good]);
         check(&around("{\"frob\":{}}\n{\"a\":2}\n"), &[good, "frob!unknown action [frob]", good]);
         check(&around("{\"delete\":{}}\n"), &[good, "delete!_id is missing", good]);
-        check(&around("{\"create\":{}}\n[1,2]\n"), &[good, "create!a JSON object is expected", good]);
-        check(&around("{\"create\":{}}\n{\"a\":\n"), &[good, "create!not JSON: the text ends", good]);
-        check(&around("{\"update\":{\"_id\":\"1\"}}\n{\"a\":1}\n"), &[good, "update!an update has no field [a]", good]);
+        check(
+            &around("{\"create\":{}}\n[1,2]\n"),
+            &[good, "create!a JSON object is expected", good],
+        );
+        check(
+            &around("{\"create\":{}}\n{\"a\":\n"),
+            &[good, "create!not JSON: the text ends", good],
+        );
+        check(
+            &around("{\"update\":{\"_id\":\"1\"}}\n{\"a\":1}\n"),
+            &[good, "update!an update has no field [a]", good],
+        );
         let deep = format!("{{\"create\":{{}}}}\n{}\n", "{\"a\":".repeat(100_000));
         check(&around(&deep), &[good, "create!nested deeper than 1000 levels", good]);
     }
@@ -272,7 +304,8 @@ mod tests {
         let body = "{\"delete\":{\"_index\":\"i\",\"_id\":\"1\"}}\n".repeat(4);
         let defaults = Defaults::default();
         let count = |limit| {
-            let (mut items, mut members) = (Items::new(body.as_bytes(), &defaults, limit, 10), Vec::new());
+            let (mut items, mut members) =
+                (Items::new(body.as_bytes(), &defaults, limit, 10), Vec::new());
             let mut count = 0;
             while items.next_into(&mut members)?.is_some() {
                 count += 1;

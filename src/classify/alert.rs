@@ -60,7 +60,12 @@ pub fn write_alert(alert: &Alert<'_>, out: &mut String) {
     });
     threat(&rule.tags, &mut object);
     user(event, &mut object);
-    let ips: Vec<&str> = event.source_ips.iter().map(AsRef::as_ref).filter(|it: &&str| it.parse::<std::net::IpAddr>().is_ok()).collect();
+    let ips: Vec<&str> = event
+        .source_ips
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|it: &&str| it.parse::<std::net::IpAddr>().is_ok())
+        .collect();
     object.object("source", |it| it.texts("ip", ips.iter().copied()));
     object.object("related", |it| {
         let people = [&event.user_name, &event.user_uid, &event.impersonated_user];
@@ -193,17 +198,22 @@ const TECHNIQUES: [(&str, &str); 12] = [
 fn threat(tags: &[String], object: &mut Writer<'_>) {
     let of_attack = || tags.iter().filter_map(|it| it.strip_prefix("attack."));
     let tactics: Vec<_> = of_attack()
-        .filter_map(|tag| TACTICS.iter().find(|(name, ..)| name.replace('-', "_") == tag.replace('-', "_")))
+        .filter_map(|tag| {
+            TACTICS.iter().find(|(name, ..)| name.replace('-', "_") == tag.replace('-', "_"))
+        })
         .collect();
     let techniques: Vec<String> = of_attack()
         .map(str::to_ascii_uppercase)
-        .filter(|it| it.strip_prefix('T').is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit())))
+        .filter(|it| {
+            it.strip_prefix('T').is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit()))
+        })
         .collect();
     if tactics.is_empty() && techniques.is_empty() {
         return;
     }
     let whole: Vec<&str> = techniques.iter().filter_map(|it| it.split('.').next()).collect();
-    let parts: Vec<&str> = techniques.iter().filter(|it| it.contains('.')).map(String::as_str).collect();
+    let parts: Vec<&str> =
+        techniques.iter().filter(|it| it.contains('.')).map(String::as_str).collect();
     object.object("threat", |it| {
         it.text("framework", "MITRE ATT&CK");
         it.object("tactic", |it| {
@@ -222,8 +232,10 @@ fn threat(tags: &[String], object: &mut Writer<'_>) {
 fn named(object: &mut Writer<'_>, ids: &[&str]) {
     let names = ids.iter().filter_map(|id| TECHNIQUES.iter().find(|(known, _)| known == id));
     let names: Vec<&str> = names.map(|(_, name)| *name).collect();
-    let references: Vec<String> =
-        ids.iter().map(|id| format!("https://attack.mitre.org/techniques/{}/", id.replace('.', "/"))).collect();
+    let references: Vec<String> = ids
+        .iter()
+        .map(|id| format!("https://attack.mitre.org/techniques/{}/", id.replace('.', "/")))
+        .collect();
     object.texts("id", ids.iter().copied());
     object.texts("name", names);
     object.texts("reference", references.iter().map(String::as_str));

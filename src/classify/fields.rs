@@ -17,7 +17,11 @@ pub(super) enum Found<'v> {
 
 /// Calls `take` with the values of `field`, until it says that it has enough. Gives back whether it did.
 /// A JSON `null` is no value.
-pub(super) fn visit(event: &AuditEvent<'_>, field: &Field, take: &mut dyn FnMut(Found<'_>) -> bool) -> bool {
+pub(super) fn visit(
+    event: &AuditEvent<'_>,
+    field: &Field,
+    take: &mut dyn FnMut(Found<'_>) -> bool,
+) -> bool {
     let mut text = |it: Option<&str>| it.is_some_and(|it| take(Found::Text(it)));
     match field {
         Field::UriPath => text(event.request_uri.is_some().then(|| event.path())),
@@ -38,7 +42,9 @@ pub(super) fn visit(event: &AuditEvent<'_>, field: &Field, take: &mut dyn FnMut(
             "objectRef.name" => text(event.object.name.as_deref()),
             "objectRef.apiGroup" => text(event.object.api_group.as_deref()),
             path => event.members.iter().any(|it| {
-                it.key().is_some_and(|key| below(path, &key).is_some_and(|rest| walk(it.value, rest, take)))
+                it.key().is_some_and(|key| {
+                    below(path, &key).is_some_and(|rest| walk(it.value, rest, take))
+                })
             }),
         },
     }
@@ -48,7 +54,10 @@ pub(super) fn visit(event: &AuditEvent<'_>, field: &Field, take: &mut dyn FnMut(
 /// may have been written with `_` for `.` by an ingest pipeline.
 fn below<'p>(path: &'p str, key: &str) -> Option<&'p str> {
     let rest = path.get(key.len()..).filter(|_| !key.is_empty())?;
-    let same = path.bytes().zip(key.bytes()).all(|(path, key)| path == key || (path == b'.' && key == b'_'));
+    let same = path
+        .bytes()
+        .zip(key.bytes())
+        .all(|(path, key)| path == key || (path == b'.' && key == b'_'));
     if !same {
         return None;
     }
@@ -59,7 +68,8 @@ fn walk(value: &str, path: &str, take: &mut dyn FnMut(Found<'_>) -> bool) -> boo
     match json::kind(value) {
         Kind::Object if path.is_empty() => take(Found::Other),
         Kind::Object => json::members(value).any(|it| {
-            it.key().is_some_and(|key| below(path, &key).is_some_and(|rest| walk(it.value, rest, take)))
+            it.key()
+                .is_some_and(|key| below(path, &key).is_some_and(|rest| walk(it.value, rest, take)))
         }),
         Kind::Array => {
             let mut elements = json::elements(value).peekable();

@@ -74,7 +74,11 @@ fn plain(event: &AuditEvent<'_>, verb: &str, resource: &str) -> Option<String> {
         "get" => target(event, &format!("describe {name}")),
         "list" => {
             let describes = event.query_values("includeUninitialized").any(|it| it == "true");
-            listed(event, &format!("{} {name}", if describes { "describe" } else { "get" }), resource)
+            listed(
+                event,
+                &format!("{} {name}", if describes { "describe" } else { "get" }),
+                resource,
+            )
         }
         "watch" => listed(event, &format!("get {name} --watch"), resource),
         "delete" => target(event, &format!("delete {name}")),
@@ -155,9 +159,7 @@ mod tests {
 
     #[track_caller]
     fn check(verb: &str, uri: &str, object: &str, expected: &str) {
-        let text = format!(
-            r#"{{"verb":"{verb}","requestURI":"{uri}","objectRef":{{{object}}}}}"#
-        );
+        let text = format!(r#"{{"verb":"{verb}","requestURI":"{uri}","objectRef":{{{object}}}}}"#);
         let event = AuditEvent::new(&text, json::members(&text).collect());
         assert_eq!(kubectl(&event).unwrap_or_default(), expected, "{uri}");
     }
@@ -166,16 +168,28 @@ mod tests {
     #[test]
     fn k8scops_table() {
         let pods = r#""resource":"pods""#;
-        let in_ns = |resource: &str, namespace: &str| format!(r#""resource":"{resource}","namespace":"{namespace}""#);
+        let in_ns = |resource: &str, namespace: &str| {
+            format!(r#""resource":"{resource}","namespace":"{namespace}""#)
+        };
         check("list", "/api/v1/pods", pods, "get pods --all-namespaces");
-        check("list", "/api/v1/namespaces/kube-system/pods", &in_ns("pods", "kube-system"), "get pods --namespace kube-system");
+        check(
+            "list",
+            "/api/v1/namespaces/kube-system/pods",
+            &in_ns("pods", "kube-system"),
+            "get pods --namespace kube-system",
+        );
         check(
             "get",
             "/api/v1/namespaces/default/pods/busybox-test",
             &format!(r#"{},"name":"busybox-test""#, in_ns("pods", "default")),
             "describe pods busybox-test --namespace default",
         );
-        check("list", "/api/v1/pods?limit=500&includeUninitialized=true", pods, "describe pods --all-namespaces");
+        check(
+            "list",
+            "/api/v1/pods?limit=500&includeUninitialized=true",
+            pods,
+            "describe pods --all-namespaces",
+        );
         check(
             "list",
             "/api/v1/namespaces/default/secrets?includeUninitialized=true",
@@ -189,8 +203,18 @@ mod tests {
             "get secret details",
         );
         check("create", "/api/v1/namespaces/default/pods", &in_ns("pods", "default"), "create -f");
-        check("list", "/api/v1/services?limit=500", r#""resource":"services""#, "get svc --all-namespaces");
-        check("list", "/apis/apps/v1/daemonsets", r#""resource":"daemonsets""#, "get ds --all-namespaces");
+        check(
+            "list",
+            "/api/v1/services?limit=500",
+            r#""resource":"services""#,
+            "get svc --all-namespaces",
+        );
+        check(
+            "list",
+            "/apis/apps/v1/daemonsets",
+            r#""resource":"daemonsets""#,
+            "get ds --all-namespaces",
+        );
         check(
             "list",
             "/apis/extensions/v1beta1/namespaces/kube-system/daemonsets",
@@ -219,7 +243,12 @@ mod tests {
         check("patch", "/x", pod, "patch pods p --namespace n");
         check("update", "/x", pod, "");
         check("list", "/api/v1/nodes", r#""resource":"nodes""#, "get nodes");
-        check("get", "/x", r#""resource":"namespaces","namespace":"n","name":"n""#, "describe namespaces n");
+        check(
+            "get",
+            "/x",
+            r#""resource":"namespaces","namespace":"n","name":"n""#,
+            "describe namespaces n",
+        );
         check("create", "/x", r#""resource":"selfsubjectrulesreviews""#, "auth can-i --list");
         check("get", "/healthz", "", "");
     }

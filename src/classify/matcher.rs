@@ -50,7 +50,8 @@ impl Classifier {
 
     fn hits(&self, event: &AuditEvent<'_>, tried: impl Fn(usize) -> bool) -> Verdict {
         let hits = self.rules.iter().enumerate();
-        let hits = hits.filter(|(index, rule)| tried(*index) && holds(event, &rule.condition, &rule.searches));
+        let hits = hits
+            .filter(|(index, rule)| tried(*index) && holds(event, &rule.condition, &rule.searches));
         Verdict { hits: hits.map(|(index, _)| index).collect() }
     }
 }
@@ -104,9 +105,17 @@ mod tests {
         for (events, expected) in [(yes, 1), (no, 0)] {
             for text in events {
                 let event = AuditEvent::new(text, json::members(text).collect());
-                assert_eq!(classifier.classify_unfiltered(&event).hits.len(), expected, "{detection} on {text}");
+                assert_eq!(
+                    classifier.classify_unfiltered(&event).hits.len(),
+                    expected,
+                    "{detection} on {text}"
+                );
                 // A fast way may say no only where the slow way does.
-                assert_eq!(classifier.classify(&event), classifier.classify_unfiltered(&event), "{detection} {text}");
+                assert_eq!(
+                    classifier.classify(&event),
+                    classifier.classify_unfiltered(&event),
+                    "{detection} {text}"
+                );
             }
         }
     }
@@ -148,8 +157,14 @@ mod tests {
         );
         check(
             "  a: {requestObject.spec.hostPID|exists: true}\n  b: {impersonatedUser.username: null}\n  condition: a and b",
-            &[r#"{"requestObject":{"spec":{"hostPID":false}}}"#, r#"{"requestObject":{"spec":{"hostPID":true}},"impersonatedUser":null}"#],
-            &[r#"{"requestObject":{"spec":{}}}"#, r#"{"requestObject":{"spec":{"hostPID":1}},"impersonatedUser":{"username":"x"}}"#],
+            &[
+                r#"{"requestObject":{"spec":{"hostPID":false}}}"#,
+                r#"{"requestObject":{"spec":{"hostPID":true}},"impersonatedUser":null}"#,
+            ],
+            &[
+                r#"{"requestObject":{"spec":{}}}"#,
+                r#"{"requestObject":{"spec":{"hostPID":1}},"impersonatedUser":{"username":"x"}}"#,
+            ],
         );
         check(
             "  a: {responseStatus.code: 403, requestObject.spec.hostPID: true}\n  condition: a",
@@ -174,8 +189,16 @@ mod tests {
         check(
             detection,
             &[r#"{"verb":"get"}"#, r#"{"verb":"get","userAgent":"curl"}"#],
-            &[r#"{"verb":"get","userAgent":"KUBE"}"#, r#"{"verb":"get","stage":"x"}"#, r#"{"verb":"list"}"#],
+            &[
+                r#"{"verb":"get","userAgent":"KUBE"}"#,
+                r#"{"verb":"get","stage":"x"}"#,
+                r#"{"verb":"list"}"#,
+            ],
         );
-        check("  a: {verb: get}\n  condition: not a", &["{}", r#"{"verb":"list"}"#], &[r#"{"verb":"get"}"#]);
+        check(
+            "  a: {verb: get}\n  condition: not a",
+            &["{}", r#"{"verb":"list"}"#],
+            &[r#"{"verb":"get"}"#],
+        );
     }
 }

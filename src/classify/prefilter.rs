@@ -123,7 +123,9 @@ fn text<'e>(event: &'e AuditEvent<'_>, field: usize) -> Option<&'e str> {
 
 fn witness<'r>(condition: &Condition, searches: &'r [Search]) -> Option<Vec<Literal<'r>>> {
     match condition {
-        Condition::Search(index) => one_of(searches.get(*index)?.alternatives.iter().map(|it| best(it.iter().map(of_test)))),
+        Condition::Search(index) => {
+            one_of(searches.get(*index)?.alternatives.iter().map(|it| best(it.iter().map(of_test))))
+        }
         Condition::All(parts) => best(parts.iter().map(|it| witness(it, searches))),
         Condition::Any(parts) => one_of(parts.iter().map(|it| witness(it, searches))),
         Condition::Not(_) => None,
@@ -133,13 +135,15 @@ fn witness<'r>(condition: &Condition, searches: &'r [Search]) -> Option<Vec<Lite
 /// All of them hold, so any one's witness will do: the one that most events lack. Fields stand in [`FIELDS`]
 /// in that order, the rarest first.
 fn best<'r>(witnesses: impl Iterator<Item = Option<Vec<Literal<'r>>>>) -> Option<Vec<Literal<'r>>> {
-    witnesses.flatten().min_by_key(|witness| {
-        (witness.iter().map(|(field, _)| *field).max(), witness.len())
-    })
+    witnesses
+        .flatten()
+        .min_by_key(|witness| (witness.iter().map(|(field, _)| *field).max(), witness.len()))
 }
 
 /// One of them holds, so all witnesses are needed.
-fn one_of<'r>(witnesses: impl Iterator<Item = Option<Vec<Literal<'r>>>>) -> Option<Vec<Literal<'r>>> {
+fn one_of<'r>(
+    witnesses: impl Iterator<Item = Option<Vec<Literal<'r>>>>,
+) -> Option<Vec<Literal<'r>>> {
     let mut all = Vec::new();
     for witness in witnesses {
         all.extend(witness?);
@@ -173,7 +177,9 @@ mod tests {
     fn check(detection: &str, expected: Option<&[(&str, &str)]>) {
         let rule = rule(detection);
         let witness = witness(&rule.condition, &rule.searches);
-        let shown = witness.map(|it| it.into_iter().map(|(field, text)| (FIELDS[field], text)).collect::<Vec<_>>());
+        let shown = witness.map(|it| {
+            it.into_iter().map(|(field, text)| (FIELDS[field], text)).collect::<Vec<_>>()
+        });
         assert_eq!(shown.as_deref(), expected, "{detection}");
     }
 
@@ -184,13 +190,19 @@ mod tests {
             &format!("  a: {{verb: get, objectRef.resource: [pods, secrets]}}\n{a}"),
             Some(&[("objectRef.resource", "pods"), ("objectRef.resource", "secrets")]),
         );
-        check(&format!("  a: [{{verb: get}}, {{requestURI|contains: /x}}]\n{a}"), Some(&[("verb", "get"), ("requestURI", "/x")]));
+        check(
+            &format!("  a: [{{verb: get}}, {{requestURI|contains: /x}}]\n{a}"),
+            Some(&[("verb", "get"), ("requestURI", "/x")]),
+        );
         check(&format!("  a: [{{verb: get}}, {{level: x}}]\n{a}"), None);
         check(&format!("  a: {{verb: [get, null]}}\n{a}"), None);
         check(&format!("  a: {{verb|exists: true}}\n{a}"), None);
         check(&format!("  a: {{requestURI|re: x}}\n{a}"), None);
         check(&format!("  a: {{requestURI: 'a*bcd?e'}}\n{a}"), Some(&[("requestURI", "bcd")]));
-        check("  a: {verb: get}\n  b: {level: x}\n  condition: a and not b", Some(&[("verb", "get")]));
+        check(
+            "  a: {verb: get}\n  b: {level: x}\n  condition: a and not b",
+            Some(&[("verb", "get")]),
+        );
         check("  a: {verb: get}\n  condition: not a", None);
         check("  a: {verb: get}\n  b: {level: x}\n  condition: a or b", None);
     }

@@ -112,7 +112,11 @@ pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigE
         Some(path) => {
             let text = fs::read_to_string(path)
                 .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-            parse(&text).map_err(|(line, reason)| ConfigError::Syntax { path: path.to_owned(), line, reason })?
+            parse(&text).map_err(|(line, reason)| ConfigError::Syntax {
+                path: path.to_owned(),
+                line,
+                reason,
+            })?
         }
     };
     meant(raw, overrides)
@@ -123,7 +127,8 @@ pub fn parse(text: &str) -> Result<Raw, (usize, String)> {
     if text.trim().is_empty() {
         return Ok(Raw::default());
     }
-    yaml_serde::from_str(text).map_err(|error| (error.location().map_or(1, |it| it.line()), error.to_string()))
+    yaml_serde::from_str(text)
+        .map_err(|error| (error.location().map_or(1, |it| it.line()), error.to_string()))
 }
 
 /// Checks what was written and turns it into what is meant.
@@ -136,9 +141,14 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
     let alerts = alerts(&raw, &mut wrong);
     limits_fit(&raw, &mut wrong);
     if !is_namespace(&raw.audit.namespace) {
-        wrong.push(format!("audit.namespace: `{}` cannot be part of a data stream's name", raw.audit.namespace));
+        wrong.push(format!(
+            "audit.namespace: `{}` cannot be part of a data stream's name",
+            raw.audit.namespace
+        ));
     }
-    let (Some(output), true) = (output, wrong.is_empty()) else { return Err(ConfigError::Options(wrong)) };
+    let (Some(output), true) = (output, wrong.is_empty()) else {
+        return Err(ConfigError::Options(wrong));
+    };
     let limits = &raw.limits;
     let depth_max = limits.depth_max;
     Ok(Config {
@@ -203,9 +213,14 @@ fn output(written: &str, raw: &Raw, wrong: &mut Vec<String>) -> Option<OutputCon
         match Url::parse(text) {
             Ok(mut url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
                 if !url.username().is_empty() {
-                    let part = |it: &str| percent_encoding::percent_decode_str(it).decode_utf8_lossy().into_owned();
+                    let part = |it: &str| {
+                        percent_encoding::percent_decode_str(it).decode_utf8_lossy().into_owned()
+                    };
                     let password = Secret::new(part(url.password().unwrap_or_default()));
-                    credentials.get_or_insert(Credentials::Basic { username: part(url.username()), password });
+                    credentials.get_or_insert(Credentials::Basic {
+                        username: part(url.username()),
+                        password,
+                    });
                     // Neither can fail for a URL with a host.
                     url.set_username("").ok();
                     url.set_password(None).ok();
@@ -213,7 +228,10 @@ fn output(written: &str, raw: &Raw, wrong: &mut Vec<String>) -> Option<OutputCon
                 urls.push(url);
             }
             // The text is not shown: it may hold a password.
-            _ => wrong.push("output: needs http:// or https:// URLs with commas between them, or file:DIR".into()),
+            _ => wrong.push(
+                "output: needs http:// or https:// URLs with commas between them, or file:DIR"
+                    .into(),
+            ),
         }
     }
     let elasticsearch = &raw.elasticsearch;
@@ -229,7 +247,9 @@ fn output(written: &str, raw: &Raw, wrong: &mut Vec<String>) -> Option<OutputCon
 fn configured_credentials(raw: &Raw, wrong: &mut Vec<String>) -> Option<Credentials> {
     let mut secret = |name: &str, written: &Option<String>| {
         let written = written.as_deref()?;
-        value::resolve(written).map_err(|error| wrong.push(format!("elasticsearch.{name}: {error}"))).ok()
+        value::resolve(written)
+            .map_err(|error| wrong.push(format!("elasticsearch.{name}: {error}")))
+            .ok()
     };
     let api_key = secret("api_key", &raw.elasticsearch.api_key);
     let password = secret("password", &raw.elasticsearch.password);
@@ -292,17 +312,21 @@ fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
 fn read_rules(raw: &Raw) -> Result<Vec<Rule>, ConfigError> {
     let mut files = Vec::new();
     if raw.rules.built_in {
-        files.extend(rules::BUILT_IN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
+        files.extend(
+            rules::BUILT_IN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())),
+        );
     }
     for path in &raw.rules.paths {
         let read = |path: &Path| -> Result<(String, String), ConfigError> {
-            let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+            let text = fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
             Ok((path.display().to_string(), text))
         };
         if path.is_dir() {
             let failed = |source| ConfigError::Read { path: path.clone(), source };
             let entries: Result<Vec<_>, _> = fs::read_dir(path).map_err(failed)?.collect();
-            let mut inside: Vec<_> = entries.map_err(failed)?.into_iter().map(|it| it.path()).collect();
+            let mut inside: Vec<_> =
+                entries.map_err(failed)?.into_iter().map(|it| it.path()).collect();
             inside.retain(|it| it.extension().is_some_and(|it| it == "yml" || it == "yaml"));
             inside.sort();
             for path in inside {
@@ -354,7 +378,9 @@ mod tests {
     fn the_default_stores_in_files_and_listens_on_loopback() {
         let config = loaded("").unwrap();
         assert!(config.listen.ip().is_loopback() && config.admin.ip().is_loopback());
-        assert!(matches!(config.output, OutputConfig::File(file) if file.dir == Path::new("./k8scop-data")));
+        assert!(
+            matches!(config.output, OutputConfig::File(file) if file.dir == Path::new("./k8scop-data"))
+        );
     }
 
     #[test]
@@ -363,11 +389,21 @@ mod tests {
         wrong("limits:\n  body_bytes: 5", &["line 2", "body_bytes"]);
         wrong(
             "listen: here\noutput: ftp://x\naudit: {namespace: A}\nlimits: {in_flight_bytes_max: 5, depth_max: 2000, items_max: 0}",
-            &["listen:", "output:", "audit.namespace:", "limits.in_flight_bytes_max:", "limits.depth_max:", "limits.items_max:"],
+            &[
+                "listen:",
+                "output:",
+                "audit.namespace:",
+                "limits.in_flight_bytes_max:",
+                "limits.depth_max:",
+                "limits.items_max:",
+            ],
         );
         wrong("output: 'file:'", &["needs a folder"]);
         wrong("output: http://h:1\nelasticsearch: {api_key: a, username: b}", &["either api_key"]);
-        wrong("output: http://h:1\nelasticsearch: {api_key: 'env:K8SCOP_NOT_SET'}", &["elasticsearch.api_key", "K8SCOP_NOT_SET"]);
+        wrong(
+            "output: http://h:1\nelasticsearch: {api_key: 'env:K8SCOP_NOT_SET'}",
+            &["elasticsearch.api_key", "K8SCOP_NOT_SET"],
+        );
         wrong("alerts: {target: daily, prefix: _x}", &["alerts.prefix"]);
     }
 
@@ -377,8 +413,14 @@ mod tests {
         let shown = format!("{config:?}");
         assert!(!shown.contains("s3cr"), "{shown}");
         let OutputConfig::Elasticsearch(settings) = config.output else { panic!("{shown}") };
-        assert_eq!(settings.urls.iter().map(Url::as_str).collect::<Vec<_>>(), ["https://a:9200/", "https://b:9200/es"]);
-        let expected = Credentials::Basic { username: "elastic".into(), password: Secret::new("s3cr:t".into()) };
+        assert_eq!(
+            settings.urls.iter().map(Url::as_str).collect::<Vec<_>>(),
+            ["https://a:9200/", "https://b:9200/es"]
+        );
+        let expected = Credentials::Basic {
+            username: "elastic".into(),
+            password: Secret::new("s3cr:t".into()),
+        };
         assert_eq!(settings.credentials, Some(expected));
         let error = loaded("output: ftp://elastic:s3cret@a").unwrap_err();
         assert!(!error.contains("s3cret"), "{error}");
@@ -388,6 +430,11 @@ mod tests {
     fn two_rules_with_one_id() {
         let rule = "title: t\nid: i\nlevel: low\nlogsource: {product: kubernetes, service: audit}\ndetection: {a: {verb: get}, condition: a}";
         let files = [("a.yml".to_owned(), rule.to_owned()), ("b.yml".to_owned(), rule.to_owned())];
-        assert!(compile_rules(&files).unwrap_err().to_string().contains("b.yml:1: the id i is that of a.yml already"));
+        assert!(
+            compile_rules(&files)
+                .unwrap_err()
+                .to_string()
+                .contains("b.yml:1: the id i is that of a.yml already")
+        );
     }
 }

@@ -73,7 +73,14 @@ pub struct RawElasticsearch {
 
 impl Default for RawElasticsearch {
     fn default() -> Self {
-        Self { api_key: None, username: None, password: None, ca_file: None, connect_timeout_s: 5, request_timeout_s: 30 }
+        Self {
+            api_key: None,
+            username: None,
+            password: None,
+            ca_file: None,
+            connect_timeout_s: 5,
+            request_timeout_s: 30,
+        }
     }
 }
 

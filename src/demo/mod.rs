@@ -78,10 +78,14 @@ async fn send(address: SocketAddr, body: String) -> anyhow::Result<usize> {
         .post(format!("http://{address}/_bulk"))
         .header("content-type", "application/x-ndjson")
         .body(body);
-    let answer: Value = serde_json::from_slice(&request.send().await?.error_for_status()?.bytes().await?)?;
+    let answer: Value =
+        serde_json::from_slice(&request.send().await?.error_for_status()?.bytes().await?)?;
     let items = answer.get("items").and_then(Value::as_array).map_or(0, Vec::len);
     ensure!(items == actions, "{items} items were answered for {actions} actions");
-    ensure!(answer.get("errors") == Some(&Value::Bool(false)), "the answer tells of errors: {answer}");
+    ensure!(
+        answer.get("errors") == Some(&Value::Bool(false)),
+        "the answer tells of errors: {answer}"
+    );
     Ok(items)
 }
 
@@ -142,7 +146,11 @@ fn compare(story: &Story, alerts: &[Value], print: &mut dyn FnMut(&str)) -> bool
         print(&format!("{what}: line {line} of the story, {rule}"));
     }
     let expected = story::expected().count();
-    print(&format!("\n{} alerts written, {expected} expected{}", alerts.len(), if balance.is_empty() { "" } else { ": NOT the same" }));
+    print(&format!(
+        "\n{} alerts written, {expected} expected{}",
+        alerts.len(),
+        if balance.is_empty() { "" } else { ": NOT the same" }
+    ));
     balance.is_empty()
 }
 

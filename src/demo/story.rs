@@ -10,10 +10,22 @@ const EVENTS: &str = include_str!("../../pipelines/demo/story.ndjson");
 const EXPECTED: &str = include_str!("../../pipelines/demo/expected.tsv");
 /// Lines of the other EKS log types, as they come along in the same log group.
 const OTHER_LINES: [(&str, &str); 4] = [
-    ("kube-apiserver-0a1b", "I1122 06:15:31.000001      11 trace.go:236] Trace[1742]: \"List\" accept:application/json (total time: 512ms):"),
-    ("authenticator-0a1b", "time=\"2026-11-22T06:15:31Z\" level=info msg=\"access granted\" arn=\"arn:aws:iam::111122223333:role/dev\" username=mallory@example.com"),
-    ("kube-controller-manager-0a1b", "I1122 06:15:31.200000      10 replica_set.go:676] \"Finished syncing\" kind=\"ReplicaSet\" key=\"shop/checkout-7c9d5b8f6d\""),
-    ("kube-scheduler-0a1b", "E1122 06:15:31.300000       9 schedule_one.go:1096] \"Error scheduling pod; retrying\" pod=\"shop/node-shell\""),
+    (
+        "kube-apiserver-0a1b",
+        "I1122 06:15:31.000001      11 trace.go:236] Trace[1742]: \"List\" accept:application/json (total time: 512ms):",
+    ),
+    (
+        "authenticator-0a1b",
+        "time=\"2026-11-22T06:15:31Z\" level=info msg=\"access granted\" arn=\"arn:aws:iam::111122223333:role/dev\" username=mallory@example.com",
+    ),
+    (
+        "kube-controller-manager-0a1b",
+        "I1122 06:15:31.200000      10 replica_set.go:676] \"Finished syncing\" kind=\"ReplicaSet\" key=\"shop/checkout-7c9d5b8f6d\"",
+    ),
+    (
+        "kube-scheduler-0a1b",
+        "E1122 06:15:31.300000       9 schedule_one.go:1096] \"Error scheduling pod; retrying\" pod=\"shop/node-shell\"",
+    ),
 ];
 /// Events of one bulk request.
 const EVENTS_PER_REQUEST: usize = 12;
@@ -31,7 +43,9 @@ pub(super) struct Story {
 /// Line (from 1) and rule of every alert.
 pub(super) fn expected() -> impl Iterator<Item = (usize, &'static str)> {
     let lines = EXPECTED.lines().filter(|it| !it.starts_with('#'));
-    lines.filter_map(|it| it.split_once('\t')).filter_map(|(line, rule)| Some((line.parse().ok()?, rule)))
+    lines
+        .filter_map(|it| it.split_once('\t'))
+        .filter_map(|(line, rule)| Some((line.parse().ok()?, rule)))
 }
 
 impl Story {
@@ -82,7 +96,9 @@ impl Story {
 
 fn push(body: &mut String, namespace: &str, stream: &str, message: &str) {
     let group = "/aws/eks/demo/cluster";
-    body.push_str(&format!("{{\"create\":{{\"_index\":\"logs-aws.cloudwatch_logs-{namespace}\"}}}}\n"));
+    body.push_str(&format!(
+        "{{\"create\":{{\"_index\":\"logs-aws.cloudwatch_logs-{namespace}\"}}}}\n"
+    ));
     body.push_str("{\"@timestamp\":\"2026-11-22T06:15:31.000Z\",\"message\":");
     json::push_string(body, message);
     body.push_str(&format!(
@@ -94,7 +110,14 @@ fn push(body: &mut String, namespace: &str, stream: &str, message: &str) {
 
 fn fresh_audit_id() -> String {
     let bits = fastrand::u128(..);
-    format!("{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}", bits >> 96, (bits >> 80) & 0xffff, (bits >> 64) & 0xfff, (bits >> 48) & 0xfff, bits & 0xffff_ffff_ffff)
+    format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+        bits >> 96,
+        (bits >> 80) & 0xffff,
+        (bits >> 64) & 0xfff,
+        (bits >> 48) & 0xfff,
+        bits & 0xffff_ffff_ffff
+    )
 }
 
 /// The event with another auditID and other times; the rest keeps its bytes.

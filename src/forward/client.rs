@@ -44,13 +44,16 @@ impl Credentials {
     /// The `Authorization` header, marked so that no log shows it.
     pub(super) fn header(&self) -> Result<HeaderValue, SettingsError> {
         let text = match self {
-            Self::ApiKey(key) if key.expose().contains(':') => format!("ApiKey {}", base64(key.expose())),
+            Self::ApiKey(key) if key.expose().contains(':') => {
+                format!("ApiKey {}", base64(key.expose()))
+            }
             Self::ApiKey(key) => format!("ApiKey {}", key.expose()),
             Self::Basic { username, password } => {
                 format!("Basic {}", base64(&format!("{username}:{}", password.expose())))
             }
         };
-        let mut header = HeaderValue::from_str(&text).map_err(|_invalid| SettingsError::Credentials)?;
+        let mut header =
+            HeaderValue::from_str(&text).map_err(|_invalid| SettingsError::Credentials)?;
         header.set_sensitive(true);
         Ok(header)
     }
@@ -128,11 +131,16 @@ pub(super) fn build(settings: &ElasticsearchSettings) -> Result<Client, Settings
         .redirect(Policy::none())
         .no_proxy();
     if let Some(path) = &settings.ca_file {
-        let pem = fs::read(path).map_err(|source| SettingsError::CaFile { path: path.clone(), source })?;
-        let certificates = Certificate::from_pem_bundle(&pem)
-            .map_err(|error| SettingsError::CaText { path: path.clone(), reason: error.to_string() })?;
+        let pem = fs::read(path)
+            .map_err(|source| SettingsError::CaFile { path: path.clone(), source })?;
+        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| {
+            SettingsError::CaText { path: path.clone(), reason: error.to_string() }
+        })?;
         if certificates.is_empty() {
-            return Err(SettingsError::CaText { path: path.clone(), reason: "the file has none".into() });
+            return Err(SettingsError::CaText {
+                path: path.clone(),
+                reason: "the file has none".into(),
+            });
         }
         builder = builder.tls_certs_merge(certificates);
     }
@@ -145,7 +153,9 @@ mod tests {
 
     #[test]
     fn headers() {
-        for (text, expected) in [("", ""), ("a", "YQ=="), ("ab", "YWI="), ("abc", "YWJj"), ("a:\u{ff}?", "YTrDvz8=")] {
+        for (text, expected) in
+            [("", ""), ("a", "YQ=="), ("ab", "YWI="), ("abc", "YWJj"), ("a:\u{ff}?", "YTrDvz8=")]
+        {
             assert_eq!(base64(text), expected);
         }
         let key = |text: &str| Credentials::ApiKey(Secret::new(text.into())).header();

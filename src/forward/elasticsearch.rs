@@ -34,8 +34,18 @@ pub struct Elasticsearch {
 pub fn hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "connection" | "keep-alive" | "proxy-authenticate" | "proxy-authorization" | "proxy-connection" | "te"
-            | "trailer" | "transfer-encoding" | "upgrade" | "host" | "expect" | "content-length"
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "host"
+            | "expect"
+            | "content-length"
     )
 }
 
@@ -45,7 +55,11 @@ impl Elasticsearch {
         Ok(Self {
             client: client::build(settings)?,
             urls: settings.urls.clone(),
-            authorization: settings.credentials.as_ref().map(client::Credentials::header).transpose()?,
+            authorization: settings
+                .credentials
+                .as_ref()
+                .map(client::Credentials::header)
+                .transpose()?,
             request_timeout: settings.request_timeout,
             next: AtomicUsize::new(0),
         })
@@ -64,27 +78,46 @@ impl Elasticsearch {
     }
 
     /// Sends a bulk body once.
-    pub(super) async fn bulk(&self, body: Bytes, slots: usize, passed: &Passed, until: Instant) -> Attempt {
+    pub(super) async fn bulk(
+        &self,
+        body: Bytes,
+        slots: usize,
+        passed: &Passed,
+        until: Instant,
+    ) -> Attempt {
         let until = until.min(Instant::now() + self.request_timeout);
         let result = timeout_at(until, self.ask(body, slots, passed)).await;
         let attempt = result.unwrap_or_else(|_elapsed| {
             Attempt::Failed(AttemptError { reason: "Elasticsearch did not answer in time".into() })
         });
-        if matches!(&attempt, Attempt::Failed(_)) || matches!(&attempt, Attempt::Refused(it) if it.status >= 500) {
+        if matches!(&attempt, Attempt::Failed(_))
+            || matches!(&attempt, Attempt::Refused(it) if it.status >= 500)
+        {
             self.leave_node();
         }
         attempt
     }
 
     async fn ask(&self, body: Bytes, slots: usize, passed: &Passed) -> Attempt {
-        let query = if passed.query.is_empty() { String::new() } else { format!("?{}", passed.query) };
-        let response = match self.send(Method::POST, &format!("/_bulk{query}"), passed.headers.clone(), Some(body.into())).await {
+        let query =
+            if passed.query.is_empty() { String::new() } else { format!("?{}", passed.query) };
+        let response = match self
+            .send(
+                Method::POST,
+                &format!("/_bulk{query}"),
+                passed.headers.clone(),
+                Some(body.into()),
+            )
+            .await
+        {
             Ok(response) => response,
             Err(error) => return Attempt::Failed(error),
         };
         let status = response.status().as_u16();
-        let retry_after_s =
-            response.headers().get(header::RETRY_AFTER).and_then(|it| it.to_str().ok()?.trim().parse().ok());
+        let retry_after_s = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|it| it.to_str().ok()?.trim().parse().ok());
         let body = match read(response).await {
             Ok(body) => body,
             Err(error) => return Attempt::Failed(error),
@@ -94,7 +127,9 @@ impl Elasticsearch {
         }
         match BulkAnswer::parse(&body, slots) {
             Ok(answer) => Attempt::Answered(answer),
-            Err(error) => Attempt::Failed(AttemptError { reason: format!("Elasticsearch gave no usable answer: {error}") }),
+            Err(error) => Attempt::Failed(AttemptError {
+                reason: format!("Elasticsearch gave no usable answer: {error}"),
+            }),
         }
     }
 
@@ -106,7 +141,9 @@ impl Elasticsearch {
         mut headers: HeaderMap,
         body: Option<reqwest::Body>,
     ) -> Result<Response, AttemptError> {
-        let url = self.url(path_and_query).ok_or_else(|| AttemptError { reason: "the path is no URL".into() })?;
+        let url = self
+            .url(path_and_query)
+            .ok_or_else(|| AttemptError { reason: "the path is no URL".into() })?;
         if let Some(authorization) = &self.authorization {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
@@ -126,9 +163,10 @@ impl Elasticsearch {
         body: Option<reqwest::Body>,
     ) -> Result<Response, AttemptError> {
         let asked = self.send(method, path_and_query, headers, body);
-        let result = tokio::time::timeout(self.request_timeout, asked).await.unwrap_or_else(|_elapsed| {
-            Err(AttemptError { reason: "Elasticsearch did not answer in time".into() })
-        });
+        let result =
+            tokio::time::timeout(self.request_timeout, asked).await.unwrap_or_else(|_elapsed| {
+                Err(AttemptError { reason: "Elasticsearch did not answer in time".into() })
+            });
         if result.is_err() {
             self.leave_node();
         }
@@ -140,7 +178,9 @@ async fn read(mut response: Response) -> Result<Bytes, AttemptError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(AttemptError { reason: format!("Elasticsearch's answer is larger than {ANSWER_BYTES_MAX} bytes") });
+            return Err(AttemptError {
+                reason: format!("Elasticsearch's answer is larger than {ANSWER_BYTES_MAX} bytes"),
+            });
         }
         body.extend_from_slice(&chunk);
     }

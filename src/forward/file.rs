@@ -87,9 +87,13 @@ impl FileOutput {
         let mut recent = Recent::default();
         for entry in fs::read_dir(&settings.dir).map_err(failed(&settings.dir))? {
             let path = entry.map_err(failed(&settings.dir))?.path();
-            let name = path.file_name().and_then(|it| it.to_str()).and_then(|it| it.strip_suffix(".ndjson"));
+            let name = path
+                .file_name()
+                .and_then(|it| it.to_str())
+                .and_then(|it| it.strip_suffix(".ndjson"));
             if let Some(index) = name.filter(|it| !is_set_aside(it)) {
-                recover(&path, index, settings.recent_ids_max, &mut recent).map_err(failed(&path))?;
+                recover(&path, index, settings.recent_ids_max, &mut recent)
+                    .map_err(failed(&path))?;
             }
         }
         Ok(Self { settings, recent: Mutex::new(recent) })
@@ -98,14 +102,17 @@ impl FileOutput {
     pub(super) async fn bulk(output: &Arc<Self>, body: Bytes, slots: usize) -> Attempt {
         let output = Arc::clone(output);
         let written = tokio::task::spawn_blocking(move || output.store(&body, slots)).await;
-        written.unwrap_or_else(|error| Attempt::Failed(AttemptError { reason: format!("writing failed: {error}") }))
+        written.unwrap_or_else(|error| {
+            Attempt::Failed(AttemptError { reason: format!("writing failed: {error}") })
+        })
     }
 
     fn store(&self, body: &[u8], slots: usize) -> Attempt {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let defaults = Defaults::default();
         let mut items = Items::new(body, &defaults, usize::MAX, 1024);
-        let (mut members, mut answers, mut writes) = (Vec::new(), Vec::with_capacity(slots), Writes::default());
+        let (mut members, mut answers, mut writes) =
+            (Vec::new(), Vec::with_capacity(slots), Writes::default());
         while let Ok(Some(item)) = items.next_into(&mut members) {
             let position = answers.len();
             answers.push(match &item.action {
@@ -124,15 +131,22 @@ impl FileOutput {
                     tracing::error!(%error, index, "documents cannot be written");
                     for position in write.positions {
                         if let Some(answer) = answers.get_mut(position) {
-                            let reason = format!("the file of index [{index}] cannot be written: {error}");
-                            *answer = refused(&index, None, &Refusal { status: 503, kind: "io_exception", reason });
+                            let reason =
+                                format!("the file of index [{index}] cannot be written: {error}");
+                            *answer = refused(
+                                &index,
+                                None,
+                                &Refusal { status: 503, kind: "io_exception", reason },
+                            );
                         }
                     }
                 }
             }
         }
         if answers.len() != slots {
-            return Attempt::Failed(AttemptError { reason: format!("{} items for {slots} slots", answers.len()) });
+            return Attempt::Failed(AttemptError {
+                reason: format!("{} items for {slots} slots", answers.len()),
+            });
         }
         Attempt::Answered(BulkAnswer { items: answers })
     }
@@ -152,14 +166,29 @@ struct FileWrite {
 }
 
 impl Writes {
-    fn add(&mut self, action: &Action<'_>, source: &str, position: usize, recent: &Recent) -> AnswerItem {
+    fn add(
+        &mut self,
+        action: &Action<'_>,
+        source: &str,
+        position: usize,
+        recent: &Recent,
+    ) -> AnswerItem {
         let index = action.index.as_ref();
-        let refuse = |status, kind, reason: String| refused(index, action.id.as_deref(), &Refusal { status, kind, reason });
+        let refuse = |status, kind, reason: String| {
+            refused(index, action.id.as_deref(), &Refusal { status, kind, reason })
+        };
         if !is_index_name(index) {
-            return refuse(400, "invalid_index_name_exception", format!("Elasticsearch allows no index [{index}]"));
+            return refuse(
+                400,
+                "invalid_index_name_exception",
+                format!("Elasticsearch allows no index [{index}]"),
+            );
         }
         if matches!(action.op, Op::Update | Op::Delete) {
-            let reason = format!("the output is a file: it keeps what it is given and can do no [{}]", action.op.name());
+            let reason = format!(
+                "the output is a file: it keeps what it is given and can do no [{}]",
+                action.op.name()
+            );
             return refuse(400, "illegal_argument_exception", reason);
         }
         let id = action.id.as_deref().map_or_else(random_id, str::to_owned);
@@ -208,7 +237,10 @@ fn refused(index: &str, id: Option<&str>, refusal: &Refusal) -> AnswerItem {
         object.push_str(",\"_id\":");
         json::push_string(&mut object, id);
     }
-    object.push_str(&format!(",\"status\":{},\"error\":{{\"type\":\"{}\",\"reason\":", refusal.status, refusal.kind));
+    object.push_str(&format!(
+        ",\"status\":{},\"error\":{{\"type\":\"{}\",\"reason\":",
+        refusal.status, refusal.kind
+    ));
     json::push_string(&mut object, &refusal.reason);
     object.push_str("}}");
     AnswerItem { status: refusal.status, object }
@@ -221,7 +253,12 @@ fn random_id() -> String {
 /// Elasticsearch's rules (8.19, `MetadataCreateIndexService.validateIndexOrAliasName`); they also keep a name
 /// from leaving the folder. A dot at the end or a long name would make a file name that is not the index's.
 fn is_index_name(name: &str) -> bool {
-    let allowed = |it: char| !it.is_uppercase() && !it.is_whitespace() && !it.is_control() && !"\\/*?\"<>|,#:".contains(it);
+    let allowed = |it: char| {
+        !it.is_uppercase()
+            && !it.is_whitespace()
+            && !it.is_control()
+            && !"\\/*?\"<>|,#:".contains(it)
+    };
     !name.is_empty()
         && name.len() <= 200
         && !name.starts_with(['-', '_', '+', '.'])
@@ -231,7 +268,8 @@ fn is_index_name(name: &str) -> bool {
 
 /// `INDEX.000001`: what [`set_aside`] makes.
 fn is_set_aside(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, it)| it.len() == 6 && it.bytes().all(|it| it.is_ascii_digit()))
+    name.rsplit_once('.')
+        .is_some_and(|(_, it)| it.len() == 6 && it.bytes().all(|it| it.is_ascii_digit()))
 }
 
 fn append(settings: &FileSettings, index: &str, text: &str) -> std::io::Result<()> {
@@ -257,7 +295,8 @@ fn append(settings: &FileSettings, index: &str, text: &str) -> std::io::Result<(
 }
 
 fn set_aside(dir: &Path, index: &str, path: &Path) -> std::io::Result<()> {
-    let free = (1..).map(|it: u32| dir.join(format!("{index}.{it:06}.ndjson"))).find(|it| !it.exists());
+    let free =
+        (1..).map(|it: u32| dir.join(format!("{index}.{it:06}.ndjson"))).find(|it| !it.exists());
     match free {
         Some(free) => fs::rename(path, free),
         None => Ok(()),
@@ -306,17 +345,21 @@ mod tests {
 
     impl Folder {
         fn new(name: &str) -> Self {
-            let dir = std::env::temp_dir().join(format!("k8scop-file-{name}-{}", fastrand::u64(..)));
+            let dir =
+                std::env::temp_dir().join(format!("k8scop-file-{name}-{}", fastrand::u64(..)));
             Self(dir)
         }
 
         fn output(&self, rotate_bytes: u64) -> FileOutput {
-            FileOutput::open(FileSettings { dir: self.0.clone(), rotate_bytes, recent_ids_max: 3 }).unwrap()
+            FileOutput::open(FileSettings { dir: self.0.clone(), rotate_bytes, recent_ids_max: 3 })
+                .unwrap()
         }
 
         fn names(&self) -> Vec<String> {
-            let mut names: Vec<_> =
-                fs::read_dir(&self.0).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+            let mut names: Vec<_> = fs::read_dir(&self.0)
+                .unwrap()
+                .map(|it| it.unwrap().file_name().into_string().unwrap())
+                .collect();
             names.sort();
             names
         }
@@ -334,7 +377,9 @@ mod tests {
 
     #[track_caller]
     fn store(output: &FileOutput, body: &str, expected: &[u16]) {
-        let Attempt::Answered(answer) = output.store(body.as_bytes(), expected.len()) else { panic!("{body}") };
+        let Attempt::Answered(answer) = output.store(body.as_bytes(), expected.len()) else {
+            panic!("{body}")
+        };
         assert_eq!(answer.items.iter().map(|it| it.status).collect::<Vec<_>>(), expected, "{body}");
     }
 
@@ -342,11 +387,19 @@ mod tests {
     fn a_file_is_a_bulk_body() {
         let folder = Folder::new("body");
         let output = folder.output(1 << 20);
-        store(&output, &(create("a", "1") + &create("b", "1") + &create("a", "1") + &create("a", "2")), &[201, 201, 409, 201]);
+        store(
+            &output,
+            &(create("a", "1") + &create("b", "1") + &create("a", "1") + &create("a", "2")),
+            &[201, 201, 409, 201],
+        );
         store(&output, &create("a", "2"), &[409]);
         let text = fs::read_to_string(folder.0.join("a.ndjson")).unwrap();
         assert_eq!(text, create("a", "1") + &create("a", "2"));
-        store(&output, "{\"index\":{\"_index\":\"a\",\"_id\":\"2\"}}\n{}\n{\"index\":{\"_index\":\"a\"}}\n{}\n", &[200, 201]);
+        store(
+            &output,
+            "{\"index\":{\"_index\":\"a\",\"_id\":\"2\"}}\n{}\n{\"index\":{\"_index\":\"a\"}}\n{}\n",
+            &[200, 201],
+        );
         store(&output, "{\"delete\":{\"_index\":\"a\",\"_id\":\"2\"}}\n", &[400]);
     }
 
@@ -368,7 +421,7 @@ mod tests {
         let whole = fs::read_to_string(&path).unwrap();
         let third = create("a", "3");
         for cut in 1..third.len() {
-            fs::write(&path, format!("{whole}{}", &third[..cut])).unwrap();
+            fs::write(&path, format!("{whole}{}", third.split_at(cut).0)).unwrap();
             let output = folder.output(1 << 20);
             assert_eq!(fs::read_to_string(&path).unwrap(), whole, "cut at {cut}");
             store(&output, &create("a", "2"), &[409]);

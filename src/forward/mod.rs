@@ -70,7 +70,14 @@ pub struct AttemptError {
 }
 
 impl Output {
-    async fn attempt(&self, body: Bytes, slots: usize, passed: &Passed, until: Instant, metrics: &Metrics) -> Attempt {
+    async fn attempt(
+        &self,
+        body: Bytes,
+        slots: usize,
+        passed: &Passed,
+        until: Instant,
+        metrics: &Metrics,
+    ) -> Attempt {
         metrics.bulk_sent_bytes.inc_by(body.len() as u64);
         let timer = metrics.bulk_request_duration.start_timer();
         let attempt = match self {

@@ -67,17 +67,27 @@ impl Forwarder {
 
     /// Delivers a batch: sends it, and what of it may pass later (429, 5xx, no answer) again, until `deadline`.
     /// Then every slot is told as it is.
-    pub async fn deliver(&self, batch: &OutgoingBatch, passed: &Passed, deadline: Instant) -> Delivery {
+    pub async fn deliver(
+        &self,
+        batch: &OutgoingBatch,
+        passed: &Passed,
+        deadline: Instant,
+    ) -> Delivery {
         let mut open = Open::new(batch.slot_count());
         for tries in 0.. {
             let body = batch.body_of(&open.pending);
             if tries > 0 {
                 self.metrics.bulk_retried_items.inc_by(open.pending.len() as u64);
             }
-            let attempt = self.output.attempt(body, open.pending.len(), passed, deadline, &self.metrics).await;
+            let attempt = self
+                .output
+                .attempt(body, open.pending.len(), passed, deadline, &self.metrics)
+                .await;
             let wait = match open.take(attempt) {
                 Next::Done(whole) => return Delivery::Whole(whole),
-                Next::Again { at_least } => self.backoff.delay(tries, fastrand::f64()).max(at_least),
+                Next::Again { at_least } => {
+                    self.backoff.delay(tries, fastrand::f64()).max(at_least)
+                }
             };
             self.tell(&open);
             if open.pending.is_empty() || Instant::now() + wait >= deadline {
@@ -94,7 +104,11 @@ impl Forwarder {
             return;
         }
         if failing {
-            tracing::warn!(slots = open.pending.len(), reason = open.reason(), "the output does not take documents: trying again");
+            tracing::warn!(
+                slots = open.pending.len(),
+                reason = open.reason(),
+                "the output does not take documents: trying again"
+            );
         } else {
             tracing::info!("the output takes documents again");
         }
@@ -157,9 +171,16 @@ impl Open {
     }
 
     fn reason(&self) -> String {
-        let whole = self.whole.as_ref().map(|it| String::from_utf8_lossy(&it.body).chars().take(300).collect());
+        let whole = self
+            .whole
+            .as_ref()
+            .map(|it| String::from_utf8_lossy(&it.body).chars().take(300).collect());
         whole.unwrap_or_else(|| {
-            let status = self.pending.first().and_then(|it| self.answers.get(*it)?.as_ref()).map_or(0, |it| it.status);
+            let status = self
+                .pending
+                .first()
+                .and_then(|it| self.answers.get(*it)?.as_ref())
+                .map_or(0, |it| it.status);
             format!("items with status {status}")
         })
     }
@@ -182,7 +203,9 @@ impl Open {
             return Delivery::Whole(whole);
         }
         self.give_up();
-        Delivery::Items(self.answers.into_iter().map(|it| it.unwrap_or_else(|| item_of(None))).collect())
+        Delivery::Items(
+            self.answers.into_iter().map(|it| it.unwrap_or_else(|| item_of(None))).collect(),
+        )
     }
 }
 
@@ -192,7 +215,11 @@ fn may_pass_later(status: u16) -> bool {
 }
 
 fn unavailable(error: &AttemptError) -> Whole {
-    let refusal = Refusal { status: 503, kind: "k8scop_output_unavailable_exception", reason: error.reason.clone() };
+    let refusal = Refusal {
+        status: 503,
+        kind: "k8scop_output_unavailable_exception",
+        reason: error.reason.clone(),
+    };
     Whole { status: 503, body: error_body(&refusal).into(), retry_after_s: None }
 }
 
@@ -202,9 +229,15 @@ fn item_of(whole: Option<&Whole>) -> AnswerItem {
     let text = whole.map(|it| String::from_utf8_lossy(&it.body).into_owned()).unwrap_or_default();
     let error = json::check(&text, 512).ok().and_then(|_| json::get(&text, "error"));
     let part = |name| error.and_then(|it| json::string(json::get(it, name)?));
-    json::push_string(&mut object, part("type").as_deref().unwrap_or("k8scop_output_unavailable_exception"));
+    json::push_string(
+        &mut object,
+        part("type").as_deref().unwrap_or("k8scop_output_unavailable_exception"),
+    );
     object.push_str(",\"reason\":");
-    json::push_string(&mut object, part("reason").as_deref().unwrap_or("the output gave no answer for this item"));
+    json::push_string(
+        &mut object,
+        part("reason").as_deref().unwrap_or("the output gave no answer for this item"),
+    );
     object.push_str("}}");
     AnswerItem { status, object }
 }
@@ -215,12 +248,19 @@ mod tests {
     use crate::bulk::BulkAnswer;
 
     fn answered(statuses: &[u16]) -> Attempt {
-        let items = statuses.iter().map(|status| AnswerItem { status: *status, object: format!("{{\"status\":{status}}}") });
+        let items = statuses.iter().map(|status| AnswerItem {
+            status: *status,
+            object: format!("{{\"status\":{status}}}"),
+        });
         Attempt::Answered(BulkAnswer { items: items.collect() })
     }
 
     fn refused(status: u16) -> Attempt {
-        Attempt::Refused(Whole { status, body: Bytes::from_static(br#"{"error":{"type":"t","reason":"r"}}"#), retry_after_s: None })
+        Attempt::Refused(Whole {
+            status,
+            body: Bytes::from_static(br#"{"error":{"type":"t","reason":"r"}}"#),
+            retry_after_s: None,
+        })
     }
 
     use bytes::Bytes;
@@ -248,7 +288,9 @@ mod tests {
     fn a_refusal_of_the_whole_is_passed_on_while_nothing_is_settled() {
         for status in [400, 401, 403, 413] {
             let mut open = Open::new(2);
-            assert!(matches!(open.take(refused(status)), Next::Done(whole) if whole.status == status));
+            assert!(
+                matches!(open.take(refused(status)), Next::Done(whole) if whole.status == status)
+            );
         }
         let mut open = Open::new(2);
         open.take(answered(&[201, 429]));
@@ -271,7 +313,8 @@ mod tests {
 
     #[test]
     fn waits() {
-        let backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
+        let backoff =
+            Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
         assert_eq!(backoff.delay(0, 1.0), Duration::from_millis(100));
         assert_eq!(backoff.delay(3, 0.5), Duration::from_millis(400));
         assert_eq!(backoff.delay(u32::MAX, 1.0), Duration::from_secs(5));

@@ -294,11 +294,8 @@ impl<'a> Scanner<'a> {
             // One value starts here.
             match self.next()? {
                 opening @ (b'{' | b'[') => {
-                    if level + open.len >= self.depth_max + 1 {
-                        return Err(JsonError::TooDeep {
-                            limit: self.depth_max,
-                            at: self.at - 1,
-                        });
+                    if level + open.len > self.depth_max {
+                        return Err(JsonError::TooDeep { limit: self.depth_max, at: self.at - 1 });
                     }
                     let is_object = opening == b'{';
                     open.push(is_object);
@@ -456,8 +453,20 @@ mod tests {
     #[test]
     fn what_is_json() {
         for text in [
-            "0", "-0", "-1.5e+3", "1E5", " true ", "null", r#""""#, r#""a\"\\\/\b\f\n\r\té""#, "[]",
-            "[ ]", "{}", "{ }", r#"{"a":[1,{"b":[]},{}],"c":null}"#, "\"\u{7f}é😀\"",
+            "0",
+            "-0",
+            "-1.5e+3",
+            "1E5",
+            " true ",
+            "null",
+            r#""""#,
+            r#""a\"\\\/\b\f\n\r\té""#,
+            "[]",
+            "[ ]",
+            "{}",
+            "{ }",
+            r#"{"a":[1,{"b":[]},{}],"c":null}"#,
+            "\"\u{7f}é😀\"",
             r#"{"long string to pass the eight byte steps":"0123456789012345\"6789"}"#,
         ] {
             good(text);
@@ -494,7 +503,10 @@ mod tests {
         let nested = |n: usize| "[".repeat(n) + &"]".repeat(n);
         assert!(check(&nested(64), 64).is_ok());
         assert_eq!(check(&nested(65), 64), Err(JsonError::TooDeep { limit: 64, at: 64 }));
-        assert_eq!(check(&nested(100_000), 1000), Err(JsonError::TooDeep { limit: 1000, at: 1000 }));
+        assert_eq!(
+            check(&nested(100_000), 1000),
+            Err(JsonError::TooDeep { limit: 1000, at: 1000 })
+        );
         let objects = r#"{"a":"#.repeat(3) + "1" + &"}".repeat(3);
         let mut out = Vec::new();
         assert!(object(&objects, 3, &mut out).is_ok());

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    bulk::{Action, AnswerItem, Defaults, Item, Items, Op, OutgoingBatch, Refusal, ReplyWriter, TooManyItems},
+    bulk::{
+        Action, AnswerItem, Defaults, Item, Items, Op, OutgoingBatch, Refusal, ReplyWriter,
+        TooManyItems,
+    },
     classify::{self, Alert, Classifier},
     json::{self, Member},
     rules::{Level, OncePer},
@@ -160,7 +163,12 @@ impl Preparer {
     }
 
     /// Reads a bulk body and writes the batch. Refuses the whole request only when it has too many items.
-    pub fn prepare(&self, body: &[u8], defaults: &Defaults, now: Timestamp) -> Result<Prepared, TooManyItems> {
+    pub fn prepare(
+        &self,
+        body: &[u8],
+        defaults: &Defaults,
+        now: Timestamp,
+    ) -> Result<Prepared, TooManyItems> {
         let mut run = Run {
             preparer: self,
             defaults,
@@ -278,10 +286,14 @@ impl Run<'_> {
         let Preparer { policy, classifier } = self.preparer;
         let event = &found.event;
         let hits = classifier.classify(event).hits;
-        let titles: Vec<&str> =
-            hits.iter().filter_map(|it| classifier.rules().get(*it)).map(|it| it.title.as_str()).collect();
+        let titles: Vec<&str> = hits
+            .iter()
+            .filter_map(|it| classifier.rules().get(*it))
+            .map(|it| it.title.as_str())
+            .collect();
         let command = classify::kubectl(event);
-        let namespace = namespace(&action.index, members).unwrap_or(Cow::Borrowed(&policy.namespace));
+        let namespace =
+            namespace(&action.index, members).unwrap_or(Cow::Borrowed(&policy.namespace));
         let reroute = policy.route == Route::Reroute;
         let labels = Labels {
             data_stream: reroute.then_some((DATASET_LOGS, namespace.as_ref())),
@@ -307,7 +319,15 @@ impl Run<'_> {
             }
         };
         self.out.push('\n');
-        unwrap::write(members, found, &labels, &policy.unwrap, self.now, &mut self.scratch, &mut self.out);
+        unwrap::write(
+            members,
+            found,
+            &labels,
+            &policy.unwrap,
+            self.now,
+            &mut self.scratch,
+            &mut self.out,
+        );
         self.out.push('\n');
         let changed = reroute && action.op == Op::Index;
         let mut fate = self.sent(start, Vec::new(), made.is_some() || changed);
@@ -340,7 +360,8 @@ impl Run<'_> {
         namespace: &str,
     ) -> bool {
         let Preparer { policy, classifier } = self.preparer;
-        let Some(rule) = classifier.rules().get(hit).filter(|it| it.level > Level::Informational) else {
+        let Some(rule) = classifier.rules().get(hit).filter(|it| it.level > Level::Informational)
+        else {
             return false;
         };
         let when = unwrap::when(&found.event, self.now);
@@ -360,7 +381,8 @@ impl Run<'_> {
             cluster: found.cluster(),
             labels,
             place,
-            data_stream: (policy.alerts == AlertTarget::DataStream).then_some((DATASET_ALERTS, namespace)),
+            data_stream: (policy.alerts == AlertTarget::DataStream)
+                .then_some((DATASET_ALERTS, namespace)),
             timestamp: &when.text,
             now: self.now,
         };
@@ -379,7 +401,8 @@ fn namespace<'a>(index: &'a str, members: &[Member<'a>]) -> Option<Cow<'a, str>>
         let (_, namespace) = index.strip_prefix("logs-")?.split_once('-')?;
         Some(Cow::Borrowed(namespace))
     };
-    let of_document = || json::string(json::get(json::member(members, "data_stream")?, "namespace")?);
+    let of_document =
+        || json::string(json::get(json::member(members, "data_stream")?, "namespace")?);
     of_index().or_else(of_document).filter(|it| is_namespace(it))
 }
 
@@ -387,7 +410,12 @@ fn namespace<'a>(index: &'a str, members: &[Member<'a>]) -> Option<Cow<'a, str>>
 /// limit of 100 bytes for `data_stream.namespace`.
 #[must_use]
 pub fn is_namespace(text: &str) -> bool {
-    let allowed = |it: char| !it.is_uppercase() && !it.is_whitespace() && !it.is_control() && !"\\/*?\"<>|,#:".contains(it);
+    let allowed = |it: char| {
+        !it.is_uppercase()
+            && !it.is_whitespace()
+            && !it.is_control()
+            && !"\\/*?\"<>|,#:".contains(it)
+    };
     !text.is_empty() && text.len() <= 100 && text.chars().all(allowed)
 }
 
@@ -444,7 +472,12 @@ impl Prepared {
 
     /// Writes the client's answer. `answers` are Elasticsearch's, one for each slot of the batch, in order.
     #[must_use]
-    pub fn reply(&self, answers: &[AnswerItem], took_ms: u128, rule_titles: &dyn Fn(usize) -> String) -> (String, Tally) {
+    pub fn reply(
+        &self,
+        answers: &[AnswerItem],
+        took_ms: u128,
+        rule_titles: &dyn Fn(usize) -> String,
+    ) -> (String, Tally) {
         let (mut reply, mut tally) = (ReplyWriter::default(), Tally::default());
         for plan in &self.plans {
             self.reply_to(plan, answers, rule_titles, &mut reply, &mut tally);
@@ -467,12 +500,19 @@ impl Prepared {
                 tally.rejected += 1;
                 return reply.refused(&plan.name, plan.index.as_deref(), id, refusal);
             }
-            Fate::Sent { slot, alerts, conflict_is_success } => (*slot, alerts, *conflict_is_success),
+            Fate::Sent { slot, alerts, conflict_is_success } => {
+                (*slot, alerts, *conflict_is_success)
+            }
         };
         let Some(document) = answers.get(slot_index) else {
             // The forward room gives an answer for each slot; an item is never left without one all the same.
             tally.returned += 1;
-            return reply.refused(&plan.name, plan.index.as_deref(), id, &unavailable("no answer for this item"));
+            return reply.refused(
+                &plan.name,
+                plan.index.as_deref(),
+                id,
+                &unavailable("no answer for this item"),
+            );
         };
         let failed = self.alerts_of(slot_index, alerts, answers, rule_titles, tally);
         match (slot(document.status, conflict_is_success), failed) {

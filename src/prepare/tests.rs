@@ -22,7 +22,8 @@ fn policy() -> Policy {
 }
 
 fn preparer(policy: Policy) -> Preparer {
-    let rules = rules::BUILT_IN.iter().map(|(name, text)| rules::parse(name, text).unwrap()).collect();
+    let rules =
+        rules::BUILT_IN.iter().map(|(name, text)| rules::parse(name, text).unwrap()).collect();
     Preparer::new(policy, Classifier::new(rules).unwrap())
 }
 
@@ -57,7 +58,9 @@ fn outgoing(prepared: &Prepared) -> Vec<(Value, Value)> {
 fn answers(statuses: &[u16]) -> Vec<AnswerItem> {
     let object = |status: &u16| match status {
         200..300 => format!("{{\"_index\":\".ds-x\",\"_id\":\"es\",\"status\":{status}}}"),
-        _ => format!("{{\"_index\":\".ds-x\",\"_id\":\"es\",\"status\":{status},\"error\":{{\"type\":\"t\",\"reason\":\"r\"}}}}"),
+        _ => format!(
+            "{{\"_index\":\".ds-x\",\"_id\":\"es\",\"status\":{status},\"error\":{{\"type\":\"t\",\"reason\":\"r\"}}}}"
+        ),
     };
     statuses.iter().map(|it| AnswerItem { status: *it, object: object(it) }).collect()
 }
@@ -69,7 +72,10 @@ fn reply(prepared: &Prepared, statuses: &[u16]) -> (Value, Tally) {
 
 #[test]
 fn an_event_is_rerouted_with_an_id_of_its_own_and_its_alerts() {
-    let body = format!("{{\"index\":{{\"_index\":\"logs-aws.cloudwatch_logs-prod\"}}}}\n{}\n", in_message(&audit("a", "secrets")));
+    let body = format!(
+        "{{\"index\":{{\"_index\":\"logs-aws.cloudwatch_logs-prod\"}}}}\n{}\n",
+        in_message(&audit("a", "secrets"))
+    );
     let prepared = prepared(&preparer(policy()), body.as_bytes());
     let out = outgoing(&prepared);
     let [(event_action, event), (alert_action, alert)] = out.as_slice() else { panic!("{out:?}") };
@@ -80,12 +86,18 @@ fn an_event_is_rerouted_with_an_id_of_its_own_and_its_alerts() {
     assert_eq!(event["k8scop"]["rules"], json!(["All secrets of the cluster read"]));
     assert_eq!(alert_action["create"]["_index"], "logs-k8scop.alerts-prod");
     assert_ne!(alert_action["create"]["_id"], id);
-    assert_eq!(alert["k8scop"]["event"], json!({"index": "logs-kubernetes.audit_logs-prod", "id": id}));
+    assert_eq!(
+        alert["k8scop"]["event"],
+        json!({"index": "logs-kubernetes.audit_logs-prod", "id": id})
+    );
     assert_eq!(alert["event"]["severity"], 73);
     assert_eq!(alert["message"], "All secrets of the cluster read");
     assert_eq!(alert["@timestamp"], "2026-03-01T10:00:00.000001Z");
     let (answer, _) = reply(&prepared, &[201, 201]);
-    assert_eq!(answer["items"][0]["index"]["_index"], "logs-aws.cloudwatch_logs-prod", "the client's own name");
+    assert_eq!(
+        answer["items"][0]["index"]["_index"], "logs-aws.cloudwatch_logs-prod",
+        "the client's own name"
+    );
 }
 
 #[test]
@@ -95,7 +107,8 @@ fn ids_are_made_from_cluster_audit_id_and_stage() {
         let document = json!({"message": event, "orchestrator": {"cluster": {"name": cluster.unwrap_or("c")}}});
         let body = format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{document}\n");
         let out = outgoing(&prepared(&preparer, body.as_bytes()));
-        let ids: Vec<String> = out.iter().map(|(it, _)| it["create"]["_id"].as_str().unwrap().to_owned()).collect();
+        let ids: Vec<String> =
+            out.iter().map(|(it, _)| it["create"]["_id"].as_str().unwrap().to_owned()).collect();
         ids
     };
     let secrets = audit("a", "secrets");
@@ -111,8 +124,12 @@ fn ids_are_made_from_cluster_audit_id_and_stage() {
 
 #[test]
 fn an_event_stays_where_it_is_when_told_so() {
-    let keep = Policy { route: Route::Keep, alerts: AlertTarget::Daily("alerts".into()), ..policy() };
-    let body = format!("{{\"index\":{{\"_index\":\"filebeat-x\",\"routing\":\"r\"}}}}\n{}\n", in_message(&audit("a", "secrets")));
+    let keep =
+        Policy { route: Route::Keep, alerts: AlertTarget::Daily("alerts".into()), ..policy() };
+    let body = format!(
+        "{{\"index\":{{\"_index\":\"filebeat-x\",\"routing\":\"r\"}}}}\n{}\n",
+        in_message(&audit("a", "secrets"))
+    );
     let out = outgoing(&prepared(&preparer(keep), body.as_bytes()));
     assert_eq!(out[0].0["index"]["_index"], "filebeat-x");
     assert_eq!(out[0].0["index"]["routing"], "r");
@@ -129,8 +146,14 @@ fn namespaces() {
     let of = |index: &str, document: &str| {
         namespace(index, &json::members(document).collect::<Vec<_>>()).map(Cow::into_owned)
     };
-    assert_eq!(of("logs-aws.cloudwatch_logs-kubernetes-eks", "{}").as_deref(), Some("kubernetes-eks"));
-    assert_eq!(of("filebeat-7.17.29", r#"{"data_stream":{"namespace":"prod"}}"#).as_deref(), Some("prod"));
+    assert_eq!(
+        of("logs-aws.cloudwatch_logs-kubernetes-eks", "{}").as_deref(),
+        Some("kubernetes-eks")
+    );
+    assert_eq!(
+        of("filebeat-7.17.29", r#"{"data_stream":{"namespace":"prod"}}"#).as_deref(),
+        Some("prod")
+    );
     assert_eq!(of("filebeat-7.17.29", "{}"), None);
     assert_eq!(of("logs-x", "{}"), None);
     for hostile in ["../x", "A", "a b", "a/b", "a\"b", "", "a,b", "a*", "a\u{1}"] {
@@ -142,7 +165,8 @@ fn namespaces() {
 
 #[test]
 fn an_item_is_stored_when_its_alerts_are() {
-    let body = format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{}\n", in_message(&audit("a", "secrets")));
+    let body =
+        format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{}\n", in_message(&audit("a", "secrets")));
     let prepared = prepared(&preparer(policy()), body.as_bytes());
     for (statuses, status, word) in [
         ([201, 201], 201, "stored"),
@@ -159,7 +183,12 @@ fn an_item_is_stored_when_its_alerts_are() {
         let (answer, tally) = reply(&prepared, &statuses);
         assert_eq!(answer["items"][0]["create"]["status"], status, "{statuses:?}");
         assert_eq!(answer["errors"], status >= 300, "{statuses:?}");
-        let counts = [("stored", tally.stored), ("duplicate", tally.duplicate), ("rejected", tally.rejected), ("returned", tally.returned)];
+        let counts = [
+            ("stored", tally.stored),
+            ("duplicate", tally.duplicate),
+            ("rejected", tally.rejected),
+            ("returned", tally.returned),
+        ];
         for (name, count) in counts {
             assert_eq!(count, u64::from(name == word), "{statuses:?} {name}");
         }
@@ -167,13 +196,22 @@ fn an_item_is_stored_when_its_alerts_are() {
     let (answer, _) = reply(&prepared, &[201, 400]);
     let reason = answer["items"][0]["create"]["error"]["reason"].as_str().unwrap();
     assert!(reason.starts_with("the document is stored, its alert [rule "), "{reason}");
-    assert_eq!(reply(&prepared, &[201]).0["items"][0]["create"]["status"], 503, "an answer that is too short");
+    assert_eq!(
+        reply(&prepared, &[201]).0["items"][0]["create"]["status"],
+        503,
+        "an answer that is too short"
+    );
     assert_eq!(reply(&prepared, &[]).0["items"][0]["create"]["status"], 503);
 }
 
 #[test]
 fn a_conflict_on_the_clients_own_id_is_the_clients() {
-    let body = |op: &str| format!("{{\"{op}\":{{\"_index\":\"x\",\"_id\":\"own\"}}}}\n{}\n", in_message(&audit("a", "nodes")));
+    let body = |op: &str| {
+        format!(
+            "{{\"{op}\":{{\"_index\":\"x\",\"_id\":\"own\"}}}}\n{}\n",
+            in_message(&audit("a", "nodes"))
+        )
+    };
     let preparer = preparer(policy());
     let (answer, tally) = reply(&prepared(&preparer, body("create").as_bytes()), &[409]);
     assert_eq!((&answer["items"][0]["create"]["status"], tally.duplicate), (&json!(409), 1));
@@ -229,9 +267,11 @@ impl Piece {
         let id = |it: &u8| Some(format!("id-{it}"));
         match self {
             Self::Plain(n) => ("create", "plain", id(n)),
-            Self::Event { id: n, own_id, index, .. } => {
-                (if *index { "index" } else { "create" }, "events", own_id.then(|| format!("id-{n}")))
-            }
+            Self::Event { id: n, own_id, index, .. } => (
+                if *index { "index" } else { "create" },
+                "events",
+                own_id.then(|| format!("id-{n}")),
+            ),
             Self::Delete(n) => ("delete", "plain", id(n)),
             Self::Update(n) => ("update", "plain", id(n)),
             Self::Bad(Bad::UnknownAction) => ("frobnicate", "", None),
@@ -254,9 +294,14 @@ impl Piece {
                 let op = if *index { "index" } else { "create" };
                 let own = if *own_id { format!(",\"_id\":\"id-{id}\"") } else { String::new() };
                 let event = audit(&format!("audit-{id}"), if *alert { "secrets" } else { "nodes" });
-                vec![format!("{{\"{op}\":{{\"_index\":\"events\"{own}}}}}").into(), in_message(&event).into()]
+                vec![
+                    format!("{{\"{op}\":{{\"_index\":\"events\"{own}}}}}").into(),
+                    in_message(&event).into(),
+                ]
             }
-            Self::Delete(n) => vec![format!("{{\"delete\":{{\"_index\":\"plain\",\"_id\":\"id-{n}\"}}}}").into()],
+            Self::Delete(n) => {
+                vec![format!("{{\"delete\":{{\"_index\":\"plain\",\"_id\":\"id-{n}\"}}}}").into()]
+            }
             Self::Update(n) => vec![
                 format!("{{\"update\":{{\"_index\":\"plain\",\"_id\":\"id-{n}\"}}}}").into(),
                 b"{\"doc\":{}}".to_vec(),
@@ -264,17 +309,28 @@ impl Piece {
             Self::Bad(kind) => match kind {
                 Bad::NotJson => vec![bad.into(), b"not json".to_vec()],
                 Bad::Array => vec![bad.into(), b"[{\"a\":1}]".to_vec()],
-                Bad::Deep => vec![bad.into(), [b"{\"a\":".repeat(2000), b"1".to_vec(), b"}".repeat(2000)].concat()],
+                Bad::Deep => vec![
+                    bad.into(),
+                    [b"{\"a\":".repeat(2000), b"1".to_vec(), b"}".repeat(2000)].concat(),
+                ],
                 Bad::NotUtf8 => vec![bad.into(), b"{\"a\":\"\xff\xfe\"}".to_vec()],
                 Bad::Cut => vec![bad.into(), b"{\"message\":\"{\\\"kind\\\":".to_vec()],
                 // What stands between an action and the next action is all the document there is.
                 Bad::BlankDocument => vec![bad.into(), b" ".to_vec()],
-                Bad::UnknownAction => vec![b"{\"frobnicate\":{\"_index\":\"bad\"}}".to_vec(), b"{\"a\":1}".to_vec()],
-                Bad::UnknownParameter => vec![b"{\"create\":{\"_index\":\"bad\",\"colour\":1}}".to_vec(), b"{\"a\":1}".to_vec()],
+                Bad::UnknownAction => {
+                    vec![b"{\"frobnicate\":{\"_index\":\"bad\"}}".to_vec(), b"{\"a\":1}".to_vec()]
+                }
+                Bad::UnknownParameter => vec![
+                    b"{\"create\":{\"_index\":\"bad\",\"colour\":1}}".to_vec(),
+                    b"{\"a\":1}".to_vec(),
+                ],
                 Bad::GarbageLine => vec![b"\x00garbage".to_vec()],
                 Bad::NoIndex => vec![b"{\"create\":{}}".to_vec(), b"{\"a\":1}".to_vec()],
                 Bad::DeleteWithoutId => vec![b"{\"delete\":{\"_index\":\"bad\"}}".to_vec()],
-                Bad::BrokenUpdate => vec![b"{\"update\":{\"_index\":\"bad\",\"_id\":\"1\"}}".to_vec(), b"{\"a\":1}".to_vec()],
+                Bad::BrokenUpdate => vec![
+                    b"{\"update\":{\"_index\":\"bad\",\"_id\":\"1\"}}".to_vec(),
+                    b"{\"a\":1}".to_vec(),
+                ],
             },
         };
         for line in lines {
@@ -286,12 +342,22 @@ impl Piece {
 
 fn bad() -> impl Strategy<Value = Bad> {
     use Bad::{
-        Array, BlankDocument, BrokenUpdate, Cut, Deep, DeleteWithoutId, GarbageLine, NoIndex, NotJson, NotUtf8,
-        UnknownAction, UnknownParameter,
+        Array, BlankDocument, BrokenUpdate, Cut, Deep, DeleteWithoutId, GarbageLine, NoIndex,
+        NotJson, NotUtf8, UnknownAction, UnknownParameter,
     };
     prop::sample::select(vec![
-        NotJson, Array, Deep, NotUtf8, Cut, BlankDocument, UnknownAction, UnknownParameter, GarbageLine, NoIndex,
-        DeleteWithoutId, BrokenUpdate,
+        NotJson,
+        Array,
+        Deep,
+        NotUtf8,
+        Cut,
+        BlankDocument,
+        UnknownAction,
+        UnknownParameter,
+        GarbageLine,
+        NoIndex,
+        DeleteWithoutId,
+        BrokenUpdate,
     ])
 }
 

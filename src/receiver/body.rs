@@ -52,7 +52,9 @@ pub(super) async fn receive(
             return Err(refusal(408, "timeout_exception", "the body stopped coming in".into()));
         };
         let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| refusal(400, "parse_exception", format!("the body was cut: {error}")))?;
+        let frame = frame.map_err(|error| {
+            refusal(400, "parse_exception", format!("the body was cut: {error}"))
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         let len = (bytes.len() + data.len()) as u64;
         if len > limits.body_bytes_max {
@@ -83,9 +85,9 @@ fn inflate(compressed: &[u8], bytes_max: u64, share: &mut Share) -> Result<Bytes
     let mut out = Vec::new();
     let mut step = vec![0; STEP_BYTES];
     loop {
-        let read = decoder
-            .read(&mut step)
-            .map_err(|error| refusal(400, "parse_exception", format!("the body is not whole gzip: {error}")))?;
+        let read = decoder.read(&mut step).map_err(|error| {
+            refusal(400, "parse_exception", format!("the body is not whole gzip: {error}"))
+        })?;
         if read == 0 {
             return Ok(out.into());
         }
@@ -102,7 +104,11 @@ fn inflate(compressed: &[u8], bytes_max: u64, share: &mut Share) -> Result<Bytes
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
     let mut all = headers.get_all(header::CONTENT_ENCODING).iter();
-    let named = all.next().map_or("identity", |it| it.to_str().unwrap_or_default()).trim().to_ascii_lowercase();
+    let named = all
+        .next()
+        .map_or("identity", |it| it.to_str().unwrap_or_default())
+        .trim()
+        .to_ascii_lowercase();
     match (named.as_str(), all.next()) {
         ("identity" | "", None) => Ok(false),
         ("gzip" | "x-gzip", None) => Ok(true),
@@ -123,7 +129,11 @@ fn busy() -> Refusal {
 }
 
 fn too_large(limit: u64, name: &str) -> Refusal {
-    refusal(413, "content_too_long_exception", format!("the body is larger than {limit} bytes ({name}): send smaller batches"))
+    refusal(
+        413,
+        "content_too_long_exception",
+        format!("the body is larger than {limit} bytes ({name}): send smaller batches"),
+    )
 }
 
 fn refusal(status: u16, kind: &'static str, reason: String) -> Refusal {

@@ -38,10 +38,15 @@ pub(super) fn target(path: &str) -> Option<Target> {
 ///
 /// Until the body is in, a client that goes away costs nothing: the future is dropped and its share of the
 /// budget with it. From then on the request belongs to a task of its own, which sees it through to its counts.
-pub(super) async fn answer(receiver: &Arc<Receiver>, request: Request<Incoming>, target: Target) -> Reply {
+pub(super) async fn answer(
+    receiver: &Arc<Receiver>,
+    request: Request<Incoming>,
+    target: Target,
+) -> Reply {
     let (parts, incoming) = request.into_parts();
     let headers = parts.headers;
-    let received = match body::receive(&headers, incoming, &receiver.limits, &receiver.budget).await {
+    let received = match body::receive(&headers, incoming, &receiver.limits, &receiver.budget).await
+    {
         Ok(received) => received,
         Err(refusal) => return refused(&refusal, &headers),
     };
@@ -86,7 +91,11 @@ async fn deliver(
     let prepared = tokio::task::spawn_blocking(move || prepare(&worker, received, &defaults)).await;
     let (prepared, share) = prepared.map_err(|error| {
         tracing::error!(%error, "a bulk request could not be prepared");
-        Refusal { status: 503, kind: "k8scop_internal_exception", reason: "the request could not be prepared".into() }
+        Refusal {
+            status: 503,
+            kind: "k8scop_internal_exception",
+            reason: "the request could not be prepared".into(),
+        }
     })??;
     let mut in_flight = InFlight::new(&receiver.metrics, prepared.item_count());
     let answers = if prepared.batch.slot_count() == 0 {
@@ -122,21 +131,34 @@ fn prepare(
     metrics.received_bytes.inc_by(received.bytes.len() as u64);
     let (body, share) = received.decoded(receiver.limits.decoded_bytes_max)?;
     metrics.decoded_bytes.inc_by(body.len() as u64);
-    let prepared = receiver
-        .preparer
-        .prepare(&body, defaults, Timestamp::now())
-        .map_err(|error| Refusal { status: 413, kind: "content_too_long_exception", reason: error.to_string() })?;
+    let prepared =
+        receiver.preparer.prepare(&body, defaults, Timestamp::now()).map_err(|error| Refusal {
+            status: 413,
+            kind: "content_too_long_exception",
+            reason: error.to_string(),
+        })?;
     if prepared.item_count() == 0 {
         // Elasticsearch 8.19's words and status for a body without actions.
-        let reason = if body.is_empty() { "request body is required" } else { "Validation Failed: 1: no requests added;" };
-        return Err(Refusal { status: 400, kind: "action_request_validation_exception", reason: reason.into() });
+        let reason = if body.is_empty() {
+            "request body is required"
+        } else {
+            "Validation Failed: 1: no requests added;"
+        };
+        return Err(Refusal {
+            status: 400,
+            kind: "action_request_validation_exception",
+            reason: reason.into(),
+        });
     }
     let counts = &prepared.counts;
     metrics.unwrapped_events.inc_by(counts.audit);
     metrics.decode_errors.with_label_values(&["broken_audit_event"]).inc_by(counts.broken);
     for (rule, count) in &counts.hits {
         if let Some(rule) = receiver.preparer.classifier().rules().get(*rule) {
-            metrics.rule_matches.with_label_values(&[rule.title.as_str(), rule.level.name()]).inc_by(*count);
+            metrics
+                .rule_matches
+                .with_label_values(&[rule.title.as_str(), rule.level.name()])
+                .inc_by(*count);
         }
     }
     Ok((prepared, share))
@@ -173,8 +195,12 @@ impl<'m> InFlight<'m> {
     }
 
     fn settle(&mut self, tally: &Tally) {
-        let results =
-            [("stored", tally.stored), ("duplicate", tally.duplicate), ("rejected", tally.rejected), ("returned", tally.returned)];
+        let results = [
+            ("stored", tally.stored),
+            ("duplicate", tally.duplicate),
+            ("rejected", tally.rejected),
+            ("returned", tally.returned),
+        ];
         for (result, count) in results {
             self.metrics.settled_items.with_label_values(&[result]).inc_by(count);
         }
@@ -190,7 +216,9 @@ impl<'m> InFlight<'m> {
     }
 
     fn leave(&mut self) {
-        self.metrics.items_in_flight.sub(i64::try_from(std::mem::take(&mut self.items)).unwrap_or(i64::MAX));
+        self.metrics
+            .items_in_flight
+            .sub(i64::try_from(std::mem::take(&mut self.items)).unwrap_or(i64::MAX));
     }
 }
 
@@ -220,13 +248,20 @@ fn passed(target: Target, query: &str, headers: &HeaderMap) -> (Defaults, Passed
         }
     }
     let mut headers = pass::end_to_end(headers);
-    let is_ours = |value: &HeaderValue| value.to_str().is_ok_and(|it| it.starts_with("application/vnd.elasticsearch+"));
+    let is_ours = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|it| it.starts_with("application/vnd.elasticsearch+"))
+    };
     if !headers.get(header::CONTENT_TYPE).is_some_and(is_ours) {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     }
     // The body is sent as it is in memory, and the answer is read.
-    for name in [header::CONTENT_ENCODING.as_str(), "accept-encoding", "x-elastic-event-count", "x-elastic-uncompressed-request-length"] {
+    for name in [
+        header::CONTENT_ENCODING.as_str(),
+        "accept-encoding",
+        "x-elastic-event-count",
+        "x-elastic-uncompressed-request-length",
+    ] {
         headers.remove(name);
     }
     (defaults, Passed { headers, query: rest.join("&") })
@@ -245,7 +280,10 @@ mod tests {
         assert_eq!(target("/_bulk"), Some(Target(None)));
         assert_eq!(target("/_bulk/"), Some(Target(None)));
         assert_eq!(target("/logs-x/_bulk"), Some(Target(Some("logs-x".into()))));
-        assert_eq!(target("/%3Clogs-%7Bnow%2Fd%7D%3E/_bulk"), Some(Target(Some("<logs-{now/d}>".into()))));
+        assert_eq!(
+            target("/%3Clogs-%7Bnow%2Fd%7D%3E/_bulk"),
+            Some(Target(Some("<logs-{now/d}>".into())))
+        );
         for path in ["/", "/_bulk/x", "/a/b/_bulk", "//_bulk", "/x/_doc", "_bulk"] {
             assert_eq!(target(path), None, "{path}");
         }
@@ -255,7 +293,14 @@ mod tests {
     fn parameters_go_where_they_belong() {
         let query = "filter_path=errors&refresh=wait_for&pipeline=a%20b&routing=r&require_alias=true&timeout=60s&pretty";
         let mut headers = HeaderMap::new();
-        for (name, value) in [("authorization", "ApiKey x"), ("content-encoding", "gzip"), ("host", "h"), ("x-opaque-id", "7"), ("connection", "x-hop"), ("x-hop", "1")] {
+        for (name, value) in [
+            ("authorization", "ApiKey x"),
+            ("content-encoding", "gzip"),
+            ("host", "h"),
+            ("x-opaque-id", "7"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+        ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
         let (defaults, passed) = passed(Target(None), query, &headers);

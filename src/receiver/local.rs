@@ -21,8 +21,15 @@ pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Reply 
 
 fn is_setup(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    matches!(first, "_template" | "_index_template" | "_component_template" | "_ilm" | "_ingest" | "_data_stream")
-        || !first.starts_with('_') && path.trim_matches('/') == first
+    matches!(
+        first,
+        "_template"
+            | "_index_template"
+            | "_component_template"
+            | "_ilm"
+            | "_ingest"
+            | "_data_stream"
+    ) || !first.starts_with('_') && path.trim_matches('/') == first
 }
 
 const ROOT: &str = concat!(

@@ -24,7 +24,11 @@ pub(super) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
         .filter_map(|it| it.trim().parse().ok())
         .collect();
     let passes = |name: &HeaderName| !hop_by_hop(name) && !named.contains(name);
-    headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    headers
+        .iter()
+        .filter(|(name, _)| passes(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// Answers what is no bulk request: as Elasticsearch does, by asking it.
@@ -46,7 +50,11 @@ async fn through(output: &Elasticsearch, request: Request<Incoming>) -> Reply {
     let answer = match output.pass(parts.method, path, end_to_end(&parts.headers), body).await {
         Ok(answer) => answer,
         Err(error) => {
-            let refusal = Refusal { status: 503, kind: "k8scop_output_unavailable_exception", reason: error.reason };
+            let refusal = Refusal {
+                status: 503,
+                kind: "k8scop_output_unavailable_exception",
+                reason: error.reason,
+            };
             return respond::refuse(&refusal, &parts.headers);
         }
     };

@@ -52,7 +52,8 @@ where
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        let (answer, stop, timeout) = (answer.clone(), connections.stop.clone(), connections.header_read_timeout);
+        let (answer, stop, timeout) =
+            (answer.clone(), connections.stop.clone(), connections.header_read_timeout);
         connections.tasks.spawn(async move {
             let _place = place;
             let service = service_fn(move |request| {

@@ -99,7 +99,10 @@ impl<'a> Parser<'a> {
     fn named(&self, name: &str) -> Result<Condition, String> {
         let index = self.names.iter().position(|it| it == name);
         index.map(Condition::Search).ok_or_else(|| {
-            format!("the condition names `{name}`, and there is no such selection (there are: {})", self.names.join(", "))
+            format!(
+                "the condition names `{name}`, and there is no such selection (there are: {})",
+                self.names.join(", ")
+            )
         })
     }
 

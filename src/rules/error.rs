@@ -22,7 +22,11 @@ impl Source<'_> {
     /// An error about `token`, which stands in the file as it is here. It is looked for from the first line on
     /// that starts the section `after`.
     pub(super) fn error(&self, after: &str, token: &str, reason: impl Into<String>) -> RuleError {
-        RuleError { file: self.file.to_owned(), line: self.line_of(after, token), reason: reason.into() }
+        RuleError {
+            file: self.file.to_owned(),
+            line: self.line_of(after, token),
+            reason: reason.into(),
+        }
     }
 
     /// An error that the YAML reader found, in its own words.
@@ -32,8 +36,10 @@ impl Source<'_> {
     }
 
     fn line_of(&self, after: &str, token: &str) -> usize {
-        let section = self.text.lines().position(|it| it.trim_start().starts_with(after)).unwrap_or(0);
-        let found = self.text.lines().enumerate().skip(section).find(|(_, line)| line.contains(token));
+        let section =
+            self.text.lines().position(|it| it.trim_start().starts_with(after)).unwrap_or(0);
+        let found =
+            self.text.lines().enumerate().skip(section).find(|(_, line)| line.contains(token));
         found.map_or(section, |(index, _)| index) + 1
     }
 }

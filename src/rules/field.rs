@@ -31,7 +31,16 @@ const KNOWN: &[(&str, Option<&[&str]>)] = &[
     ("userAgent", Some(&[])),
     (
         "objectRef",
-        Some(&["resource", "namespace", "name", "uid", "apiGroup", "apiVersion", "resourceVersion", "subresource"]),
+        Some(&[
+            "resource",
+            "namespace",
+            "name",
+            "uid",
+            "apiGroup",
+            "apiVersion",
+            "resourceVersion",
+            "subresource",
+        ]),
     ),
     ("responseStatus", Some(&["status", "message", "reason", "code", "details.", "metadata."])),
     ("requestObject", None),
@@ -51,27 +60,32 @@ impl Field {
                 None if own == "command" => Ok(Self::Command),
                 None if own == "kubectl" => Ok(Self::Kubectl),
                 None if own == "peer_ip" => Ok(Self::PeerIp),
-                Some(("query", parameter)) if !parameter.is_empty() => Ok(Self::Query(parameter.to_owned())),
+                Some(("query", parameter)) if !parameter.is_empty() => {
+                    Ok(Self::Query(parameter.to_owned()))
+                }
                 _ => Err(format!(
                     "no field `{name}`: there are k8scop.path, k8scop.query.NAME, k8scop.command, k8scop.kubectl, k8scop.peer_ip"
                 )),
             };
         }
-        let (first, rest) = name.split_once('.').map_or((name, None), |(first, rest)| (first, Some(rest)));
+        let (first, rest) =
+            name.split_once('.').map_or((name, None), |(first, rest)| (first, Some(rest)));
         let known = KNOWN.iter().find(|(known, _)| *known == first).map(|(_, members)| *members);
         let fits = match (known, rest) {
             (None, _) => false,
             (Some(None), _) => true,
             (Some(Some(members)), None) => members.is_empty(),
-            (Some(Some(members)), Some(rest)) => members
-                .iter()
-                .any(|it| *it == rest || (it.ends_with('.') && rest.starts_with(it) && rest.len() > it.len())),
+            (Some(Some(members)), Some(rest)) => members.iter().any(|it| {
+                *it == rest || (it.ends_with('.') && rest.starts_with(it) && rest.len() > it.len())
+            }),
         };
         if fits {
             return Ok(Self::Path(name.to_owned()));
         }
         Err(match nearest(name) {
-            Some(nearest) => format!("an audit event has no field `{name}`: did you mean `{nearest}`?"),
+            Some(nearest) => {
+                format!("an audit event has no field `{name}`: did you mean `{nearest}`?")
+            }
             None => format!("an audit event has no field `{name}`"),
         })
     }

@@ -90,14 +90,20 @@ impl Pattern {
         let (bytes, no_case) = (value.as_bytes(), <[u8]>::eq_ignore_ascii_case);
         match self {
             Self::Exact(text) => value.eq_ignore_ascii_case(text),
-            Self::StartsWith(text) => bytes.get(..text.len()).is_some_and(|it| no_case(it, text.as_bytes())),
+            Self::StartsWith(text) => {
+                bytes.get(..text.len()).is_some_and(|it| no_case(it, text.as_bytes()))
+            }
             Self::EndsWith(text) => {
                 let start = bytes.len().checked_sub(text.len());
                 start.and_then(|it| bytes.get(it..)).is_some_and(|it| no_case(it, text.as_bytes()))
             }
-            Self::Contains(text) => bytes.windows(text.len().max(1)).any(|it| no_case(it, text.as_bytes())),
+            Self::Contains(text) => {
+                bytes.windows(text.len().max(1)).any(|it| no_case(it, text.as_bytes()))
+            }
             Self::Regex { regex, .. } => regex.is_match(value),
-            Self::Cidr(network) => value.parse().is_ok_and(|ip: std::net::IpAddr| network.contains(&ip)),
+            Self::Cidr(network) => {
+                value.parse().is_ok_and(|ip: std::net::IpAddr| network.contains(&ip))
+            }
             Self::Null => false,
             Self::Present => true,
         }
@@ -107,7 +113,10 @@ impl Pattern {
     #[must_use]
     pub fn literal(&self) -> Option<&str> {
         match self {
-            Self::Exact(text) | Self::StartsWith(text) | Self::EndsWith(text) | Self::Contains(text) => Some(text),
+            Self::Exact(text)
+            | Self::StartsWith(text)
+            | Self::EndsWith(text)
+            | Self::Contains(text) => Some(text),
             Self::Regex { literal, .. } => Some(literal),
             Self::Cidr(_) | Self::Null | Self::Present => None,
         }
@@ -190,7 +199,10 @@ mod tests {
         for value in yes {
             assert!(pattern.matches(value), "{text} should match {value}: {pattern:?}");
             if let Some(literal) = pattern.literal() {
-                assert!(value.to_ascii_lowercase().contains(&literal.to_ascii_lowercase()), "{literal}");
+                assert!(
+                    value.to_ascii_lowercase().contains(&literal.to_ascii_lowercase()),
+                    "{literal}"
+                );
             }
         }
         for value in no {

@@ -1,11 +1,7 @@
 use serde::Deserialize;
 use yaml_serde::{Mapping, Value};
 
-use super::{
-    Condition, Field, Pattern, RuleError, Template,
-    error::Source,
-    pattern::Widen,
-};
+use super::{Condition, Field, Pattern, RuleError, Template, error::Source, pattern::Widen};
 
 /// One rule, checked.
 #[derive(Clone, Debug)]
@@ -222,12 +218,19 @@ pub fn parse(file: &str, text: &str) -> Result<Rule, RuleError> {
     })
 }
 
-fn detection(source: &Source<'_>, detection: &Mapping) -> Result<(Vec<Search>, Condition), RuleError> {
+fn detection(
+    source: &Source<'_>,
+    detection: &Mapping,
+) -> Result<(Vec<Search>, Condition), RuleError> {
     let mut searches = Vec::new();
     let mut condition = None;
     for (name, value) in detection {
         let Some(name) = name.as_str() else {
-            return Err(source.error("detection", "detection", "a selection's name must be a text"));
+            return Err(source.error(
+                "detection",
+                "detection",
+                "a selection's name must be a text",
+            ));
         };
         match (name, value) {
             ("condition", Value::String(text)) => condition = Some(text),
@@ -235,7 +238,11 @@ fn detection(source: &Source<'_>, detection: &Mapping) -> Result<(Vec<Search>, C
                 return Err(source.error("detection", "condition", "condition must be one text"));
             }
             ("timeframe", _) => {
-                return Err(source.error("detection", name, "timeframe is not supported: a rule sees one event"));
+                return Err(source.error(
+                    "detection",
+                    name,
+                    "timeframe is not supported: a rule sees one event",
+                ));
             }
             _ => searches.push(search(source, name, value)?),
         }
@@ -256,10 +263,20 @@ fn search(source: &Source<'_>, name: &str, value: &Value) -> Result<Search, Rule
             .iter()
             .map(|it| match it {
                 Value::Mapping(map) => tests(source, name, map),
-                _ => Err(source.error(name, name, format!("`{name}` lists words without a field: name the field"))),
+                _ => Err(source.error(
+                    name,
+                    name,
+                    format!("`{name}` lists words without a field: name the field"),
+                )),
             })
             .collect::<Result<_, _>>()?,
-        _ => return Err(source.error("detection", name, format!("`{name}` must be a map or a list of maps"))),
+        _ => {
+            return Err(source.error(
+                "detection",
+                name,
+                format!("`{name}` must be a map or a list of maps"),
+            ));
+        }
     };
     if alternatives.is_empty() || alternatives.iter().any(Vec::is_empty) {
         return Err(source.error("detection", name, format!("`{name}` is empty")));
@@ -307,16 +324,22 @@ fn field_test(key: &str, value: &Value) -> Result<FieldTest, String> {
             }
         };
         if reading != Reading::Text(Widen::No) {
-            return Err(format!("`{key}`: `{modifier}` cannot follow another modifier of its kind"));
+            return Err(format!(
+                "`{key}`: `{modifier}` cannot follow another modifier of its kind"
+            ));
         }
         reading = new;
     }
     if reading == Reading::Exists {
-        let Value::Bool(exists) = value else { return Err(format!("`{key}` must be true or false")) };
+        let Value::Bool(exists) = value else {
+            return Err(format!("`{key}` must be true or false"));
+        };
         return Ok(FieldTest { field, patterns: Vec::new(), all, exists: Some(*exists) });
     }
     let values: &[Value] = match value {
-        Value::Sequence(list) if list.is_empty() => return Err(format!("`{key}` has an empty list")),
+        Value::Sequence(list) if list.is_empty() => {
+            return Err(format!("`{key}` has an empty list"));
+        }
         Value::Sequence(list) => list,
         one => std::slice::from_ref(one),
     };
@@ -330,7 +353,11 @@ fn pattern(key: &str, value: &Value, reading: Reading) -> Result<Pattern, String
         Value::Number(number) => number.to_string(),
         Value::Bool(truth) => truth.to_string(),
         Value::Null if reading == Reading::Text(Widen::No) => return Ok(Pattern::Null),
-        _ => return Err(format!("`{key}` must be a text, a number, true, false, null or a list of these")),
+        _ => {
+            return Err(format!(
+                "`{key}` must be a text, a number, true, false, null or a list of these"
+            ));
+        }
     };
     let pattern = match reading {
         Reading::Text(widen) => Pattern::text(&text, widen),

@@ -21,8 +21,9 @@ impl Template {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
-            let (name, behind) =
-                after.split_once('}').ok_or_else(|| format!("`{{{after}` is not closed by a brace"))?;
+            let (name, behind) = after
+                .split_once('}')
+                .ok_or_else(|| format!("`{{{after}` is not closed by a brace"))?;
             if !before.is_empty() {
                 parts.push(Part::Text(before.to_owned()));
             }

@@ -75,12 +75,15 @@ fn write_annotations(annotations: &str, out: &mut String) {
 
 fn strip(value: &str, drop_metadata: bool, depth: usize, out: &mut String) {
     let dropped = |key: &str| (drop_metadata && key == "metadata") || key == "managedFields";
-    let touched = drop_metadata || memchr::memmem::find(value.as_bytes(), b"managedFields").is_some();
+    let touched =
+        drop_metadata || memchr::memmem::find(value.as_bytes(), b"managedFields").is_some();
     match json::kind(value) {
         Kind::Object if touched && depth < STRIP_DEPTH_MAX => {
             let mut comma = Comma(false);
             out.push('{');
-            for member in json::members(value).filter(|it| !it.key().is_some_and(|key| dropped(&key))) {
+            for member in
+                json::members(value).filter(|it| !it.key().is_some_and(|key| dropped(&key)))
+            {
                 comma.put(out);
                 out.push('"');
                 out.push_str(member.raw_key);
@@ -117,9 +120,18 @@ mod tests {
 
     #[test]
     fn bytes_stay() {
-        let event = r#"{ "verb" : "get", "auditID":"\u0061", "user":{"extra":{"a.b/c":[ 1.50 ]}} }"#;
-        check(Objects::Full, event, r#"{"verb":"get","auditID":"\u0061","user":{"extra":{"a.b/c":[ 1.50 ]}}}"#);
-        check(Objects::Full, r#"{"sourceIPs":["a","b"]}"#, r#"{"sourceIPs":["a","b"],"peer_ip":"b"}"#);
+        let event =
+            r#"{ "verb" : "get", "auditID":"\u0061", "user":{"extra":{"a.b/c":[ 1.50 ]}} }"#;
+        check(
+            Objects::Full,
+            event,
+            r#"{"verb":"get","auditID":"\u0061","user":{"extra":{"a.b/c":[ 1.50 ]}}}"#,
+        );
+        check(
+            Objects::Full,
+            r#"{"sourceIPs":["a","b"]}"#,
+            r#"{"sourceIPs":["a","b"],"peer_ip":"b"}"#,
+        );
     }
 
     #[test]
@@ -154,6 +166,10 @@ mod tests {
             ),
         );
         check(Objects::Full, event, event);
-        check(Objects::DropMetadata, r#"{"requestObject":[{"op":"add"}]}"#, r#"{"requestObject":[{"op":"add"}]}"#);
+        check(
+            Objects::DropMetadata,
+            r#"{"requestObject":[{"op":"add"}]}"#,
+            r#"{"requestObject":[{"op":"add"}]}"#,
+        );
     }
 }

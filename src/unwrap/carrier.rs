@@ -32,7 +32,11 @@ pub(super) struct Carrier<'a> {
 impl Carrier<'_> {
     /// The name of the EKS cluster.
     pub(super) fn cluster(&self) -> Option<&str> {
-        self.log_group.as_deref()?.strip_prefix("/aws/eks/")?.strip_suffix("/cluster").filter(|it| !it.is_empty())
+        self.log_group
+            .as_deref()?
+            .strip_prefix("/aws/eks/")?
+            .strip_suffix("/cluster")
+            .filter(|it| !it.is_empty())
     }
 }
 

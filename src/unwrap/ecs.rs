@@ -65,7 +65,8 @@ pub(super) fn fill(
 
 /// Adds to the document's `tags`.
 pub(super) fn tags(members: &[Member<'_>], new: &[&str], overlay: &mut Overlay) {
-    let old = json::member(members, "tags").filter(|it| json::kind(it) != Kind::Null).unwrap_or("[]");
+    let old =
+        json::member(members, "tags").filter(|it| json::kind(it) != Kind::Null).unwrap_or("[]");
     overlay.write(&["tags"], |out| {
         match json::kind(old) {
             Kind::Array => out.push_str(old.trim_end_matches(']').trim_ascii_end()),
@@ -122,7 +123,9 @@ pub fn when(event: &AuditEvent<'_>, now: Timestamp) -> When {
 
 /// `@timestamp` is the event's own, digit for digit: CloudWatch and Filebeat cut theirs to seconds.
 fn time(event: &AuditEvent<'_>, now: Timestamp, overlay: &mut Overlay) -> Clock {
-    let parsed = |text: &Option<std::borrow::Cow<'_, str>>| -> Option<Timestamp> { text.as_deref()?.parse().ok() };
+    let parsed = |text: &Option<std::borrow::Cow<'_, str>>| -> Option<Timestamp> {
+        text.as_deref()?.parse().ok()
+    };
     if let (Some(start), Some(text)) = (parsed(&event.received), &event.received) {
         overlay.text(&["event", "start"], text);
         if let (Some(end), Some(text)) = (parsed(&event.stage_time), &event.stage_time) {
@@ -179,7 +182,11 @@ pub(crate) fn category(event: &AuditEvent<'_>) -> &'static str {
         (Some("tokenreviews"), _) => "authentication",
         (
             Some(
-                "roles" | "clusterroles" | "rolebindings" | "clusterrolebindings" | "serviceaccounts"
+                "roles"
+                | "clusterroles"
+                | "rolebindings"
+                | "clusterrolebindings"
+                | "serviceaccounts"
                 | "certificatesigningrequests",
             ),
             _,
@@ -283,7 +290,8 @@ fn request(event: &AuditEvent<'_>, overlay: &mut Overlay) {
 pub(crate) fn images(event: &AuditEvent<'_>) -> Vec<String> {
     let mut images: Vec<String> = Vec::new();
     let spec = event.request_object.and_then(|it| json::get(it, "spec"));
-    let template = spec.and_then(|it| json::get(it, "template")).and_then(|it| json::get(it, "spec"));
+    let template =
+        spec.and_then(|it| json::get(it, "template")).and_then(|it| json::get(it, "spec"));
     for spec in spec.into_iter().chain(template) {
         for list in ["initContainers", "containers", "ephemeralContainers"] {
             let containers = json::get(spec, list).into_iter().flat_map(json::elements);

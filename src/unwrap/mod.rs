@@ -109,7 +109,10 @@ pub fn write_broken(members: &[Member<'_>], scratch: &mut Scratch, out: &mut Str
     overlay.clear();
     ecs::tags(members, &[TAG_UNWRAP_FAILED], overlay);
     overlay.write(&["error", "message"], |out| {
-        json::push_string(out, "message starts like a Kubernetes audit event and is no complete one");
+        json::push_string(
+            out,
+            "message starts like a Kubernetes audit event and is no complete one",
+        );
     });
     overlay.merge(members.iter().copied(), out);
 }

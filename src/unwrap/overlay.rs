@@ -88,7 +88,9 @@ impl Overlay {
             let here = self.under(all, depth, |key| member.is(key));
             let leaf = self.select(here, |it| it.path.len() == depth + 1);
             let yields = here & self.select(here, |it| it.yields);
-            if here == 0 || (yields == here && (leaf != 0 || json::kind(member.value) != Kind::Object)) {
+            if here == 0
+                || (yields == here && (leaf != 0 || json::kind(member.value) != Kind::Object))
+            {
                 comma.put(out);
                 push_member(out, member.raw_key, member.value);
                 written |= here;

@@ -5,7 +5,12 @@ use super::*;
 const AUDIT: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"a-1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/pods/db-0/exec?command=sh\u0026command=-c\u0026command=id&container=db","verb":"get","user":{"username":"mallory@example.com","uid":"u-9","groups":["devs","system:authenticated"],"extra":{"authentication.kubernetes.io/credential-id":["X509SHA256=ab"]}},"impersonatedUser":{"username":"root"},"sourceIPs":["10.0.0.1","not an ip","203.0.113.7"],"userAgent":"kubectl/v1.35.0","objectRef":{"resource":"pods","namespace":"shop","name":"db-0","apiVersion":"v1","subresource":"exec"},"responseStatus":{"metadata":{},"code":101},"requestReceivedTimestamp":"2026-03-01T10:00:00.123456Z","stageTimestamp":"2026-03-01T10:00:02.000001Z","annotations":{"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":"RBAC: \"dev\""}}"#;
 
 fn settings() -> Settings {
-    Settings { preserve_original: false, objects: Objects::DropMetadata, depth_max: 100, cluster: None }
+    Settings {
+        preserve_original: false,
+        objects: Objects::DropMetadata,
+        depth_max: 100,
+        cluster: None,
+    }
 }
 
 fn now() -> Timestamp {
@@ -70,8 +75,7 @@ fn check_event(out: &Value) {
         assert_eq!(event[key], value, "event.{key}");
     }
     let mut audit: Value = serde_json::from_str(AUDIT).unwrap();
-    audit["annotations"] =
-        json!({"authorization_k8s_io/decision": "allow", "authorization_k8s_io/reason": "RBAC: \"dev\""});
+    audit["annotations"] = json!({"authorization_k8s_io/decision": "allow", "authorization_k8s_io/reason": "RBAC: \"dev\""});
     audit["peer_ip"] = json!("203.0.113.7");
     assert_eq!(out["kubernetes"]["audit"], audit);
     assert_eq!(out["orchestrator"]["resource"], json!({"type": "pods", "name": "db-0"}));
@@ -120,7 +124,9 @@ fn agent_since_9_2() {
 #[test]
 fn decoded_by_the_shipper() {
     let audit: Value = serde_json::from_str(AUDIT).unwrap();
-    let out = unwrapped(&json!({"@timestamp": "x", "kubernetes": {"audit": audit, "pod": {"name": "p"}}}));
+    let out = unwrapped(
+        &json!({"@timestamp": "x", "kubernetes": {"audit": audit, "pod": {"name": "p"}}}),
+    );
     check_event(&out);
     assert_eq!(out["kubernetes"]["pod"]["name"], "p");
 }
@@ -137,7 +143,9 @@ fn logstash_cloudwatch_logs() {
 
 #[test]
 fn a_raw_line_and_keys_at_the_root() {
-    check_event(&unwrapped(&json!({"message": AUDIT, "log": {"file": {"path": "/var/log/audit.log"}}})));
+    check_event(&unwrapped(
+        &json!({"message": AUDIT, "log": {"file": {"path": "/var/log/audit.log"}}}),
+    ));
     let mut root: Value = serde_json::from_str(AUDIT).unwrap();
     root["host"] = json!({"name": "cp-1"});
     root["@timestamp"] = json!("2026-03-01T10:00:02.000Z");
@@ -168,18 +176,23 @@ fn the_original_is_kept_on_demand() {
 #[test]
 fn times_that_cannot_be_trusted() {
     let future = AUDIT.replace("2026-03-01T10:00:0", "2027-03-01T10:00:0");
-    let out = unwrapped(&json!({"@timestamp": "2026-03-01T10:00:02Z", "message": future, "tags": ["x"]}));
+    let out =
+        unwrapped(&json!({"@timestamp": "2026-03-01T10:00:02Z", "message": future, "tags": ["x"]}));
     assert_eq!(out["@timestamp"], "2026-03-01T10:00:02Z");
     assert_eq!(out["tags"], json!(["x", TAG_FUTURE]));
     let broken = AUDIT.replace("2026-03-01T10:00:0", "yesterday");
     assert_eq!(unwrapped(&json!({"message": broken}))["@timestamp"], "2026-03-01T12:00:00Z");
     let only_received = AUDIT.replace(r#""stageTimestamp":"2026-03-01T10:00:02.000001Z","#, "");
-    assert_eq!(unwrapped(&json!({"message": only_received}))["@timestamp"], "2026-03-01T10:00:00.123456Z");
+    assert_eq!(
+        unwrapped(&json!({"message": only_received}))["@timestamp"],
+        "2026-03-01T10:00:00.123456Z"
+    );
 }
 
 #[test]
 fn what_is_no_audit_event_is_not_touched() {
-    let event_list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": []}).to_string();
+    let event_list =
+        json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": []}).to_string();
     for message in [
         "I0301 10:00:00.000001       1 flags.go:64] FLAG: --v=\"2\"",
         "time=\"2026-03-01T10:00:00Z\" level=info msg=\"access granted audit.k8s.io\"",
@@ -193,15 +206,21 @@ fn what_is_no_audit_event_is_not_touched() {
         assert!(unwrapped_with(&document, &settings()).is_none(), "{message}");
     }
     assert!(unwrapped_with(r#"{"message":7}"#, &settings()).is_none());
-    assert!(unwrapped_with(r#"{"kubernetes":{"audit":{"protoPayload":{},"verb":"x"}}}"#, &settings()).is_none());
+    assert!(
+        unwrapped_with(r#"{"kubernetes":{"audit":{"protoPayload":{},"verb":"x"}}}"#, &settings())
+            .is_none()
+    );
     // Half a surrogate pair in the message: no text, so no event; the document itself is sound.
-    let half = format!(r#"{{"message":"{{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",\"stage\":\"{}\"}}"}}"#, r"\ud800");
+    let half = format!(
+        r#"{{"message":"{{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",\"stage\":\"{}\"}}"}}"#,
+        r"\ud800"
+    );
     assert!(unwrapped_with(&half, &settings()).is_none());
 }
 
 #[test]
 fn a_cut_event_is_marked_and_kept() {
-    let cut = format!("{}[Truncated...]", &AUDIT[..300]);
+    let cut = format!("{}[Truncated...]", AUDIT.split_at(300).0);
     let document = json!({"message": cut, "tags": "t"}).to_string();
     assert!(unwrapped_with(&document, &settings()).is_none());
     let members: Vec<_> = json::members(&document).collect();

@@ -93,7 +93,8 @@ impl K8scop {
 
     /// Sends a bulk body and gives back status and answer.
     pub async fn bulk(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
-        let request = client().post(self.url(path)).header("content-type", "application/x-ndjson").body(body);
+        let request =
+            client().post(self.url(path)).header("content-type", "application/x-ndjson").body(body);
         let answer = request.send().await.unwrap();
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
@@ -105,16 +106,26 @@ impl K8scop {
         let url = format!("http://{}/metrics", self.admin);
         let text = client().get(url).send().await.unwrap().text().await.unwrap();
         let lines = text.lines().filter(|it| !it.starts_with('#'));
-        lines.filter_map(|it| it.rsplit_once(' ')).map(|(name, value)| (name.into(), value.parse().unwrap())).collect()
+        lines
+            .filter_map(|it| it.rsplit_once(' '))
+            .map(|(name, value)| (name.into(), value.parse().unwrap()))
+            .collect()
     }
 
     /// Checks that every item that came in is answered or in flight.
     pub async fn check_balance(&self) {
         let metrics = self.metrics().await;
-        let settled: f64 =
-            metrics.iter().filter(|(name, _)| name.starts_with("k8scop_settled_items_total")).map(|(_, value)| value).sum();
-        let (received, in_flight) = (metrics["k8scop_received_items_total"], metrics["k8scop_items_in_flight"]);
-        assert!((received - settled - in_flight).abs() < 0.5, "{received} received, {settled} settled, {in_flight} in flight");
+        let settled: f64 = metrics
+            .iter()
+            .filter(|(name, _)| name.starts_with("k8scop_settled_items_total"))
+            .map(|(_, value)| value)
+            .sum();
+        let (received, in_flight) =
+            (metrics["k8scop_received_items_total"], metrics["k8scop_items_in_flight"]);
+        assert!(
+            (received - settled - in_flight).abs() < 0.5,
+            "{received} received, {settled} settled, {in_flight} in flight"
+        );
     }
 
     /// SIGKILL: nothing is finished, nothing is said.
@@ -125,7 +136,8 @@ impl K8scop {
 
     /// SIGTERM, without waiting.
     pub fn term(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let status =
+            Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -144,11 +156,17 @@ impl Drop for K8scop {
 
 /// An HTTP client for tests.
 pub fn client() -> reqwest::Client {
+    // Another test of this binary may have chosen already.
+    rustls::crypto::ring::default_provider().install_default().ok();
     reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(120)).build().unwrap()
 }
 
 /// Waits until `fact` is there, and fails when it is not in time.
-pub async fn wait_for<T>(what: &str, limit: Duration, mut fact: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn wait_for<T>(
+    what: &str,
+    limit: Duration,
+    mut fact: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = fact().await {

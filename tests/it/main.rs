@@ -1,10 +1,20 @@
 //! One integration binary; one module for each thing that a user can notice. They start the real program and
 //! speak bytes to it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step should fail the test")]
-#![expect(clippy::indexing_slicing, clippy::string_slice, reason = "an index that is not there should fail the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step should fail the test")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "an index that is not there should fail the test"
+)]
 #![expect(unreachable_pub, reason = "the harness is the public part of this binary")]
-#![expect(missing_docs, reason = "a test's name is its documentation")]
 
+mod bulk_api;
+mod cli;
+mod fake;
+mod faults;
 mod harness;
+mod limits;
+mod stop;
 mod tidy;
+mod tls;

@@ -6,7 +6,8 @@ use std::{
 };
 
 /// Rooms that must stay free of I/O, so that they can be fuzzed, benchmarked and moved.
-const PURE: &[&str] = &["bulk", "unwrap", "classify", "rules", "rules_test", "event", "json", "prepare"];
+const PURE: &[&str] =
+    &["bulk", "unwrap", "classify", "rules", "rules_test", "event", "json", "prepare"];
 const IMPURE: &[&str] = &[
     "tokio",
     "hyper",
@@ -80,7 +81,10 @@ fn pure_rooms_do_no_io() {
         .into_iter()
         .filter(|(room, ..)| PURE.contains(&room.as_str()))
         .flat_map(|(_, place, line)| {
-            IMPURE.iter().filter(move |it| line.contains(**it)).map(move |it| format!("{place}: {it}"))
+            IMPURE
+                .iter()
+                .filter(move |it| line.contains(**it))
+                .map(move |it| format!("{place}: {it}"))
         })
         .collect();
     assert!(found.is_empty(), "pure rooms must do no I/O:\n{}", found.join("\n"));
@@ -95,7 +99,8 @@ fn arrows_between_rooms_go_one_way() {
             let names = if other.ends_with("::") {
                 line.contains(other)
             } else {
-                line.contains(&format!("crate::{other}")) || line.trim_start().starts_with(&format!("{other}::"))
+                line.contains(&format!("crate::{other}"))
+                    || line.trim_start().starts_with(&format!("{other}::"))
             };
             if names {
                 found.push(format!("{place}: {room} must not know {other}"));
@@ -112,6 +117,9 @@ fn every_test_module_is_run() {
     for entry in fs::read_dir(dir).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let module = name.trim_end_matches(".rs");
-        assert!(module == "main" || main.contains(&format!("mod {module};")), "{name} is not in main.rs");
+        assert!(
+            module == "main" || main.contains(&format!("mod {module};")),
+            "{name} is not in main.rs"
+        );
     }
 }

@@ -1,0 +1,137 @@
+//! What is typed and what comes out.
+
+use std::{fs, process::Command};
+
+use crate::harness::Folder;
+
+struct Typed {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+fn k8scop(folder: &Folder, args: &[&str]) -> Typed {
+    let output = Command::new(env!("CARGO_BIN_EXE_k8scop"))
+        .args(args)
+        .current_dir(&folder.0)
+        .output()
+        .unwrap();
+    Typed {
+        status: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+const RULE: &str = "title: t\nid: own-rule\nlevel: low\nlogsource: {product: kubernetes, service: audit}\ndetection:\n  a: {verb: get}\n  condition: a\n";
+
+#[test]
+fn help_tells_every_default() {
+    let folder = Folder::new("cli");
+    let help = k8scop(&folder, &["run", "--help"]);
+    assert_eq!(help.status, 0);
+    for text in
+        ["--config", "127.0.0.1:9250", "127.0.0.1:9251", "file:./k8scop-data", "K8SCOP_OUTPUT"]
+    {
+        assert!(help.out.contains(text), "{}", help.out);
+    }
+    assert_eq!(k8scop(&folder, &["run", "--what"]).status, 2);
+    assert!(k8scop(&folder, &["--version"]).out.starts_with("k8scop "));
+}
+
+#[test]
+fn a_broken_rule_is_told_with_its_place_and_nothing_listens() {
+    let folder = Folder::new("cli");
+    fs::create_dir(folder.0.join("rules")).unwrap();
+    fs::write(folder.0.join("rules/a.yml"), RULE).unwrap();
+    fs::write(
+        folder.0.join("rules/b.yml"),
+        RULE.replace("own-rule", "other").replace("verb: get", "verbs: get"),
+    )
+    .unwrap();
+    fs::write(folder.0.join("c.yaml"), "rules: {paths: [rules]}\n").unwrap();
+    for command in ["validate", "run"] {
+        let typed = k8scop(
+            &folder,
+            &[command, "-c", "c.yaml", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
+        );
+        assert_eq!(typed.status, 3, "{}", typed.err);
+        assert!(
+            typed.err.contains("error: rules/b.yml:6: an audit event has no field `verbs`"),
+            "{}",
+            typed.err
+        );
+        assert!(!typed.err.contains("ready"));
+    }
+    fs::remove_file(folder.0.join("rules/b.yml")).unwrap();
+    let typed = k8scop(&folder, &["validate", "-c", "c.yaml"]);
+    assert_eq!(typed.status, 0);
+    assert!(
+        typed.out.starts_with("the configuration is good: output file:./k8scop-data, "),
+        "{}",
+        typed.out
+    );
+}
+
+#[test]
+fn a_broken_configuration_is_told_with_its_place() {
+    let folder = Folder::new("cli");
+    fs::write(folder.0.join("c.yaml"), "limits:\n  body_bytes: 5\n").unwrap();
+    let typed = k8scop(&folder, &["validate", "-c", "c.yaml"]);
+    assert_eq!(typed.status, 4);
+    assert!(
+        typed.err.contains("error: c.yaml:2: ") && typed.err.contains("body_bytes"),
+        "{}",
+        typed.err
+    );
+    assert_eq!(k8scop(&folder, &["validate", "-c", "none.yaml"]).status, 4);
+    assert_eq!(k8scop(&folder, &["validate", "--output", "ftp://x"]).status, 4);
+}
+
+#[test]
+fn rules_are_tested_on_their_examples() {
+    let folder = Folder::new("cli");
+    let typed = k8scop(&folder, &["rules", "test"]);
+    assert_eq!(typed.status, 0, "{}", typed.out);
+    for text in [
+        "Command run in a container (medium, pipelines/rules/exec_in_container.yml)",
+        "  ok      match: kubectl exec, WebSocket",
+        " 0 failed",
+    ] {
+        assert!(typed.out.contains(text), "{}", typed.out);
+    }
+    fs::write(folder.0.join("a.yml"), format!("{RULE}k8scop:\n  examples:\n    match: [{{name: m, event: {{verb: list}}}}]\n    no_match: [{{name: n, event: {{verb: get}}}}]\n")).unwrap();
+    let typed = k8scop(&folder, &["rules", "test", "a.yml"]);
+    assert_eq!(typed.status, 1);
+    assert!(typed.out.contains("FAILED  match: m: the rule is not hit"), "{}", typed.out);
+    assert!(typed.out.contains("FAILED  no match: n: the rule is hit"), "{}", typed.out);
+}
+
+#[test]
+fn the_demo_tells_its_story_again_and_again() {
+    let folder = Folder::new("cli");
+    for _ in 0..2 {
+        let typed = k8scop(&folder, &["demo", "--once"]);
+        assert_eq!(typed.status, 0, "{}{}", typed.out, typed.err);
+        for text in [
+            "15 alerts written, 15 expected",
+            "Privileged pod created",
+            "mallory@example.com",
+            "chroot /host",
+            "k8scop run --output",
+        ] {
+            assert!(typed.out.contains(text), "{}", typed.out);
+        }
+    }
+    assert!(folder.0.join("k8scop-data/logs-k8scop.alerts-demo.ndjson").exists());
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let folder = Folder::new("cli");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let typed = k8scop(&folder, &["run", "--listen", &address, "--admin", "127.0.0.1:0"]);
+    assert_eq!(typed.status, 70);
+    assert!(typed.err.contains(&format!("listen: cannot listen on {address}")), "{}", typed.err);
+}

@@ -1,0 +1,316 @@
+//! What shippers hear, and what is sent again, when Elasticsearch has a bad day.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    fake::{Fake, Reaction, items},
+    harness::{K8scop, SOON, client, wait_for},
+};
+
+const QUICK: &str = "limits: {request_deadline_s: 4}\nretry: {first_ms: 5, longest_ms: 40}\n";
+
+async fn behind(fake: &Fake) -> K8scop {
+    K8scop::start(&format!("output: {}\n{QUICK}", fake.url())).await
+}
+
+fn creates(ids: &[&str]) -> String {
+    ids.iter()
+        .map(|id| {
+            format!(
+                "{{\"create\":{{\"_index\":\"logs-a\",\"_id\":\"{id}\"}}}}\n{{\"id\":\"{id}\"}}\n"
+            )
+        })
+        .collect()
+}
+
+/// An audit event without an `_id`, that raises one alert.
+fn event(audit_id: &str) -> String {
+    let event = json!({"kind": "Event", "apiVersion": "audit.k8s.io/v1", "auditID": audit_id, "stage": "ResponseComplete",
+        "verb": "list", "requestURI": "/api/v1/secrets", "user": {"username": "mallory"},
+        "objectRef": {"resource": "secrets"}, "responseStatus": {"code": 200}});
+    format!(
+        "{{\"create\":{{\"_index\":\"filebeat\"}}}}\n{}\n",
+        json!({"message": event.to_string()})
+    )
+}
+
+fn statuses(answer: &Value) -> Vec<u64> {
+    let status =
+        |it: &Value| it.as_object().unwrap().values().next().unwrap()["status"].as_u64().unwrap();
+    answer["items"].as_array().unwrap().iter().map(status).collect()
+}
+
+#[tokio::test]
+async fn only_items_that_may_pass_later_are_sent_again() {
+    let fake = Fake::start(|number, _| {
+        Reaction::Items(match number {
+            0 => vec![201, 429, 400, 503, 409],
+            1 => vec![429, 201],
+            _ => vec![201],
+        })
+    })
+    .await;
+    let k8scop = behind(&fake).await;
+    let (status, answer) = k8scop.bulk("/_bulk", creates(&["a", "b", "c", "d", "e"])).await;
+    assert_eq!((status, statuses(&answer)), (200, vec![201, 201, 400, 201, 409]));
+    assert_eq!(answer["errors"], true);
+    let sent: Vec<_> = fake.asked().iter().map(|it| it.actions().len()).collect();
+    assert_eq!(sent, [5, 2, 1]);
+    assert_eq!(fake.asked()[1].body, creates(&["b", "d"]));
+    assert_eq!(fake.asked()[2].body, creates(&["b"]));
+    let metrics = k8scop.metrics().await;
+    assert_eq!(metrics[r#"k8scop_settled_items_total{result="stored"}"#], 3.0);
+    assert_eq!(metrics[r#"k8scop_settled_items_total{result="duplicate"}"#], 1.0);
+    assert_eq!(metrics[r#"k8scop_settled_items_total{result="rejected"}"#], 1.0);
+    assert_eq!(metrics["k8scop_bulk_retried_items_total"], 3.0);
+    k8scop.check_balance().await;
+}
+
+#[tokio::test]
+async fn at_the_deadline_each_item_is_told_as_it_is() {
+    let fake = Fake::start(|number, _| {
+        Reaction::Items(if number == 0 { vec![201, 429] } else { vec![429] })
+    })
+    .await;
+    let k8scop = behind(&fake).await;
+    let (status, answer) = k8scop.bulk("/_bulk", creates(&["a", "b"])).await;
+    assert_eq!((status, statuses(&answer)), (200, vec![201, 429]));
+    assert_eq!(answer["items"][1]["create"]["error"]["type"], "fake", "Elasticsearch's own words");
+    assert_eq!(k8scop.metrics().await[r#"k8scop_settled_items_total{result="returned"}"#], 1.0);
+    k8scop.check_balance().await;
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_whole_is_tried_again_or_passed_on() {
+    let fake = Fake::start(|number, _| match number {
+        0 => Reaction::Answer(503, vec![], "{}".into()),
+        1 => Reaction::Answer(429, vec![("retry-after", "1".into())], "{}".into()),
+        2 => Reaction::Items(vec![201]),
+        _ => Reaction::Answer(
+            401,
+            vec![],
+            r#"{"error":{"type":"security_exception"},"status":401}"#.into(),
+        ),
+    })
+    .await;
+    let k8scop = behind(&fake).await;
+    let started = std::time::Instant::now();
+    let (status, answer) = k8scop.bulk("/_bulk", creates(&["a"])).await;
+    assert_eq!((status, statuses(&answer)), (200, vec![201]));
+    assert!(started.elapsed() >= Duration::from_secs(1), "Retry-After is honoured");
+    let (status, answer) = k8scop.bulk("/_bulk", creates(&["a"])).await;
+    assert_eq!((status, &answer["error"]["type"]), (401, &json!("security_exception")));
+    assert_eq!(fake.asked().len(), 4, "401 is not tried again");
+    k8scop.check_balance().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_believed_is_never_success() {
+    let broken = |number: usize, asked: &crate::fake::Asked| {
+        let good = items(asked, &[201]);
+        match number % 8 {
+            0 => Reaction::Close,
+            1 => Reaction::CutAfter(40),
+            2 => Reaction::CutAfter(usize::MAX),
+            3 => Reaction::Answer(200, vec![], String::new()),
+            4 => Reaction::Answer(200, vec![], "<html>".into()),
+            5 => Reaction::Answer(200, vec![], r#"{"took":1,"errors":false,"items":[]}"#.into()),
+            6 => Reaction::Answer(200, vec![], good[..good.len() - 2].into()),
+            _ => Reaction::Answer(200, vec![], good.replace("201", "\"ok\"")),
+        }
+    };
+    let fake = Fake::start(broken).await;
+    let k8scop = behind(&fake).await;
+    let (status, answer) = k8scop.bulk("/_bulk", creates(&["a", "b"])).await;
+    assert_eq!(status, 503, "{answer}");
+    assert!(fake.asked().len() > 16, "all of them were met");
+    assert_eq!(k8scop.metrics().await[r#"k8scop_settled_items_total{result="returned"}"#], 2.0);
+    k8scop.check_balance().await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_harmless_for_events_because_their_ids_are_made() {
+    // Stored, but the answer is lost; the second time everything is there already.
+    let fake = Fake::start(
+        |number, _| if number == 0 { Reaction::Close } else { Reaction::Items(vec![409]) },
+    )
+    .await;
+    let k8scop = behind(&fake).await;
+    let (status, answer) = k8scop.bulk("/_bulk", event("a") + &event("b")).await;
+    assert_eq!((status, statuses(&answer)), (200, vec![200, 200]));
+    assert_eq!(answer["errors"], false);
+    let asked = fake.asked();
+    assert_eq!(asked[0].body, asked[1].body);
+    assert_eq!(asked[0].actions().len(), 4, "two events and two alerts");
+    let metrics = k8scop.metrics().await;
+    assert_eq!(metrics[r#"k8scop_settled_items_total{result="duplicate"}"#], 2.0);
+    assert_eq!(metrics[r#"k8scop_alerts_total{result="duplicate"}"#], 2.0);
+    k8scop.check_balance().await;
+}
+
+#[tokio::test]
+async fn an_event_is_not_acknowledged_without_its_alert() {
+    let fake = Fake::start(|number, _| {
+        Reaction::Items(if number == 0 { vec![201, 429] } else { vec![429] })
+    })
+    .await;
+    let k8scop = behind(&fake).await;
+    let (_, answer) = k8scop.bulk("/_bulk", event("a")).await;
+    assert_eq!(statuses(&answer), [429]);
+    let reason = answer["items"][0]["create"]["error"]["reason"].as_str().unwrap();
+    assert!(reason.contains("All secrets of the cluster read"), "{reason}");
+    assert!(
+        fake.asked()[1..].iter().all(|it| it.actions().len() == 1),
+        "only the alert is sent again"
+    );
+    k8scop.check_balance().await;
+}
+
+#[tokio::test]
+async fn no_answer_at_all_is_503_and_a_time_to_come_back() {
+    let fake = Fake::start(|_, _| Reaction::Hang).await;
+    let k8scop = behind(&fake).await;
+    let request = client().post(k8scop.url("/_bulk")).body(creates(&["a"]));
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(answer.headers()["x-elastic-product"], "Elasticsearch");
+    let nowhere = K8scop::start(&format!("output: http://127.0.0.1:1\n{QUICK}")).await;
+    let (status, answer) = nowhere.bulk("/_bulk", creates(&["a"])).await;
+    assert_eq!(status, 503);
+    let reason = answer["error"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("Elasticsearch cannot be reached"), "{reason}");
+    nowhere.check_balance().await;
+}
+
+#[tokio::test]
+async fn a_node_that_fails_is_left_for_the_next() {
+    let good = Fake::start(|_, _| Reaction::Items(vec![201])).await;
+    let k8scop =
+        K8scop::start(&format!("output: 'http://127.0.0.1:1,{}'\n{QUICK}", good.url())).await;
+    for _ in 0..3 {
+        let (status, _) = k8scop.bulk("/_bulk", creates(&["a"])).await;
+        assert_eq!(status, 200);
+    }
+    assert_eq!(good.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_does_not_stop_its_delivery() {
+    let fake = Fake::start(
+        |number, _| if number == 0 { Reaction::Hang } else { Reaction::Items(vec![201]) },
+    )
+    .await;
+    let k8scop = K8scop::start(&format!(
+        "output: {}\nelasticsearch: {{request_timeout_s: 2}}\n{QUICK}",
+        fake.url()
+    ))
+    .await;
+    let request = client()
+        .post(k8scop.url("/_bulk"))
+        .body(creates(&["a", "b"]))
+        .timeout(Duration::from_millis(500));
+    assert!(request.send().await.unwrap_err().is_timeout());
+    wait_for("both items to be settled", SOON, async || {
+        (k8scop.metrics().await[r#"k8scop_settled_items_total{result="stored"}"#] > 1.5)
+            .then_some(())
+    })
+    .await;
+    k8scop.check_balance().await;
+}
+
+#[tokio::test]
+async fn credentials_are_passed_on_or_replaced_and_never_shown() {
+    let canary = "c4n4ry-5ecret";
+    let fake = Fake::start(|_, _| Reaction::Items(vec![201])).await;
+    let send = async |k8scop: &K8scop| {
+        let request = client()
+            .post(k8scop.url("/_bulk"))
+            .header("authorization", format!("ApiKey client-{canary}"));
+        assert_eq!(request.body(creates(&["a"])).send().await.unwrap().status(), 200);
+        let get = client()
+            .get(k8scop.url("/_cat/x"))
+            .header("authorization", format!("ApiKey client-{canary}"));
+        get.send().await.unwrap();
+    };
+    let k8scop = behind(&fake).await;
+    send(&k8scop).await;
+    let expected = format!("ApiKey client-{canary}");
+    assert!(fake.asked().iter().all(|it| it.header("authorization") == Some(&expected)));
+    let config = format!("output: {}\nelasticsearch: {{api_key: ours-{canary}}}\n", fake.url());
+    let own = K8scop::start(&config).await;
+    send(&own).await;
+    let expected = format!("ApiKey ours-{canary}");
+    assert!(fake.asked()[2..].iter().all(|it| it.header("authorization") == Some(&expected)));
+    let refusing =
+        K8scop::start(&format!("output: http://user:{canary}@127.0.0.1:1\n{QUICK}")).await;
+    let (_, answer) = refusing.bulk("/_bulk", creates(&["a"])).await;
+    assert!(!answer.to_string().contains(canary));
+    for one in [&k8scop, &own, &refusing] {
+        let metrics = client()
+            .get(format!("http://{}/metrics", one.admin))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        assert!(!one.log().contains(canary) && !metrics.contains(canary));
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_bulk_request_passes_through_as_it_came() {
+    let fake = Fake::start(|_, _| {
+        Reaction::Answer(418, vec![("x-own", "yes".into())], r#"{"a":1}"#.into())
+    })
+    .await;
+    let k8scop = behind(&fake).await;
+    let path = "/%3Cfilebeat-7.17.29-%7Bnow%2Fd%7D-000001%3E?wait=a%20b&x";
+    let request = client().put(k8scop.url(path)).header("x-client", "1").body("{\"settings\": {}}");
+    let answer = request.send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), answer.headers()["x-own"].to_str().unwrap()),
+        (418, "yes")
+    );
+    assert_eq!(answer.text().await.unwrap(), r#"{"a":1}"#);
+    let asked = fake.asked();
+    assert_eq!(asked[0].line, format!("PUT {path} HTTP/1.1"));
+    assert_eq!(
+        (asked[0].header("x-client"), asked[0].body.as_str()),
+        (Some("1"), "{\"settings\": {}}")
+    );
+    assert_eq!(asked[0].header("host"), Some(fake.address.to_string().as_str()));
+    let head = client().head(k8scop.url("/logs-x")).send().await.unwrap();
+    assert_eq!(
+        (head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()),
+        (418, "7")
+    );
+    assert_eq!(fake.asked()[1].line, "HEAD /logs-x HTTP/1.1");
+}
+
+#[tokio::test]
+async fn parameters_of_the_url_reach_the_items_and_not_the_alerts() {
+    let fake = Fake::start(|_, _| Reaction::Items(vec![201])).await;
+    let k8scop = behind(&fake).await;
+    let path =
+        "/logs-mine/_bulk?pipeline=p1&refresh=wait_for&filter_path=errors&require_alias=true";
+    let body = format!("{{\"index\":{{}}}}\n{{\"a\":1}}\n{}", event("a"));
+    let (_, answer) = k8scop.bulk(path, body).await;
+    assert_eq!(answer["items"][0]["index"]["_index"], "logs-mine");
+    let asked = fake.asked();
+    assert_eq!(asked[0].line, "POST /_bulk?refresh=wait_for HTTP/1.1");
+    let actions = asked[0].actions();
+    assert_eq!(
+        actions[0],
+        r#"{"index":{"_index":"logs-mine","pipeline":"p1","require_alias":true}}"#
+    );
+    assert!(
+        actions[1].contains(r#""pipeline":"p1""#) && !actions[1].contains("require_alias"),
+        "{}",
+        actions[1]
+    );
+    assert!(!actions[2].contains("pipeline"), "{}", actions[2]);
+}
