@@ -45,6 +45,8 @@ pub struct Metrics {
     pub unwrapped_events: IntCounter,
     /// Documents that start like an audit event and are none.
     pub decode_errors: IntCounterVec,
+    /// Audit events that were stored without their objects.
+    pub reduced_events: IntCounter,
     /// Hits of each rule.
     pub rule_matches: IntCounterVec,
     /// Rules in use.
@@ -152,6 +154,10 @@ impl Metrics {
                 "k8scop_decode_errors_total",
                 "Documents passed on as they came, by reason.",
                 &["reason"],
+            )?,
+            reduced_events: counter(
+                "k8scop_reduced_events_total",
+                "Audit events that were refused (400) and then taken without requestObject and responseObject.",
             )?,
             rule_matches: counters(
                 "k8scop_rule_matches_total",

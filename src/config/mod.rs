@@ -163,7 +163,8 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
             unwrap: unwrap::Settings {
                 preserve_original: raw.audit.preserve_original,
                 objects: raw.audit.objects,
-                depth_max,
+                // In the document, the event stands two levels deeper.
+                depth_max: depth_max.saturating_sub(2),
                 cluster: raw.audit.cluster.clone(),
             },
             items_max: limits.items_max,
@@ -288,8 +289,8 @@ fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
             limits.in_flight_bytes_max
         ));
     }
-    if !(2..=1000).contains(&limits.depth_max) {
-        wrong.push("limits.depth_max: must be from 2 to 1000, Elasticsearch's own limit".into());
+    if !(8..=1000).contains(&limits.depth_max) {
+        wrong.push("limits.depth_max: must be from 8 to 1000, Elasticsearch's own limit".into());
     }
     for (name, value) in [
         ("limits.items_max", limits.items_max as u64),

@@ -137,6 +137,8 @@ enum Fate {
         slot: usize,
         /// The rule of each alert.
         alerts: Vec<usize>,
+        /// It holds an audit event.
+        is_audit: bool,
         /// A 409 says that an earlier try stored it: the `_id` or the `create` is ours, not the client's.
         conflict_is_success: bool,
     },
@@ -248,7 +250,7 @@ impl Run<'_> {
 
     fn sent(&mut self, start: usize, alerts: Vec<usize>, conflict_is_success: bool) -> Fate {
         self.slots.push(start..self.out.len());
-        Fate::Sent { slot: self.slots.len() - 1, alerts, conflict_is_success }
+        Fate::Sent { slot: self.slots.len() - 1, alerts, is_audit: false, conflict_is_success }
     }
 
     fn document(
@@ -331,6 +333,9 @@ impl Run<'_> {
         self.out.push('\n');
         let changed = reroute && action.op == Op::Index;
         let mut fate = self.sent(start, Vec::new(), made.is_some() || changed);
+        if let Fate::Sent { is_audit, .. } = &mut fate {
+            *is_audit = true;
+        }
         let place = classify::Place { index: &target, id: final_id };
         for hit in hits {
             match self.counts.hits.iter_mut().find(|(rule, _)| *rule == hit) {
@@ -470,6 +475,29 @@ impl Prepared {
         self.plans.len()
     }
 
+    /// The audit events that Elasticsearch refused for what is in them (400), in a reduced form that it takes,
+    /// and their slots in the first batch; `None` if there are none. What a client of the API server wrote into
+    /// a request must not keep the record of that request from being stored.
+    #[must_use]
+    pub fn reduced(&self, answers: &[AnswerItem]) -> Option<(OutgoingBatch, Vec<usize>)> {
+        let (mut out, mut places, mut slots) = (String::new(), Vec::new(), Vec::new());
+        for plan in &self.plans {
+            let Fate::Sent { slot, is_audit: true, .. } = plan.fate else { continue };
+            let Some(answer) = answers.get(slot).filter(|it| it.status == 400) else { continue };
+            let lines = self.batch.slot(slot);
+            let text = std::str::from_utf8(&lines).unwrap_or_default();
+            let Some((action, document)) = text.split_once('\n') else { continue };
+            let start = out.len();
+            out.push_str(action);
+            out.push('\n');
+            unwrap::write_reduced(document.trim_end(), &error_of(&answer.object), &mut out);
+            out.push('\n');
+            places.push(start..out.len());
+            slots.push(slot);
+        }
+        (!slots.is_empty()).then(|| (OutgoingBatch::new(out, places), slots))
+    }
+
     /// Writes the client's answer. `answers` are Elasticsearch's, one for each slot of the batch, in order.
     #[must_use]
     pub fn reply(
@@ -500,7 +528,7 @@ impl Prepared {
                 tally.rejected += 1;
                 return reply.refused(&plan.name, plan.index.as_deref(), id, refusal);
             }
-            Fate::Sent { slot, alerts, conflict_is_success } => {
+            Fate::Sent { slot, alerts, conflict_is_success, .. } => {
                 (*slot, alerts, *conflict_is_success)
             }
         };

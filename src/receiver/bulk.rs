@@ -98,11 +98,7 @@ async fn deliver(
         }
     })??;
     let mut in_flight = InFlight::new(&receiver.metrics, prepared.item_count());
-    let answers = if prepared.batch.slot_count() == 0 {
-        Delivery::Items(Vec::new())
-    } else {
-        receiver.forwarder.deliver(&prepared.batch, &passed, deadline).await
-    };
+    let answers = settled(receiver, &prepared, &passed, deadline).await;
     let rules = receiver.preparer.classifier().rules();
     let whole = match answers {
         Delivery::Whole(whole) => {
@@ -119,6 +115,34 @@ async fn deliver(
     };
     drop(share);
     Ok(whole)
+}
+
+/// Delivers the batch, and then what Elasticsearch would not take of it in a form that it takes.
+async fn settled(
+    receiver: &Receiver,
+    prepared: &Prepared,
+    passed: &Passed,
+    deadline: tokio::time::Instant,
+) -> Delivery {
+    if prepared.batch.slot_count() == 0 {
+        return Delivery::Items(Vec::new());
+    }
+    let mut answers = match receiver.forwarder.deliver(&prepared.batch, passed, deadline).await {
+        Delivery::Items(answers) => answers,
+        whole @ Delivery::Whole(_) => return whole,
+    };
+    if let Some((batch, slots)) = prepared.reduced(&answers)
+        && let Delivery::Items(second) = receiver.forwarder.deliver(&batch, passed, deadline).await
+    {
+        for (slot, answer) in slots.into_iter().zip(second) {
+            // Refused again, it keeps the first reason: that one tells of the document as it was meant.
+            if let Some(first) = answers.get_mut(slot).filter(|_| answer.status != 400) {
+                receiver.metrics.reduced_events.inc();
+                *first = answer;
+            }
+        }
+    }
+    Delivery::Items(answers)
 }
 
 /// The part that keeps a core busy.

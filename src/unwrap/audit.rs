@@ -56,6 +56,19 @@ pub(super) fn write_audit(event: &AuditEvent<'_>, objects: Objects, out: &mut St
     out.push('}');
 }
 
+/// Copies an event without the two members whose content a client of the API server chooses.
+pub(super) fn write_without_objects(audit: &str, out: &mut String) {
+    let mut comma = Comma(false);
+    out.push('{');
+    for member in json::members(audit) {
+        if !member.is("requestObject") && !member.is("responseObject") {
+            comma.put(out);
+            push_member(out, member.raw_key, member.value);
+        }
+    }
+    out.push('}');
+}
+
 /// Where two keys become one, the first stays: Elasticsearch refuses a key that is there twice.
 fn write_annotations(annotations: &str, out: &mut String) {
     let mut seen = HashSet::new();

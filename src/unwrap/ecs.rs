@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -48,6 +48,8 @@ pub(super) fn fill(
         overlay.text(&["data_stream", "namespace"], namespace);
         overlay.text(&["event", "dataset"], dataset);
         overlay.text(&["event", "module"], "kubernetes");
+        // Elastic's rules look at events by the time at which they came in, so that late ones are not missed.
+        overlay.text(&["event", "ingested"], &now.to_string());
     }
     if let Some(kubectl) = labels.kubectl {
         overlay.text(&["k8scop", "kubectl"], kubectl);
@@ -112,24 +114,36 @@ pub enum Clock {
 pub fn when(event: &AuditEvent<'_>, now: Timestamp) -> When {
     let mut clock = Clock::Ours;
     for text in [&event.stage_time, &event.received].into_iter().flatten() {
-        let Ok(at) = text.parse::<Timestamp>() else { continue };
+        let Some((at, text)) = readable(text) else { continue };
         if at.duration_since(now) <= FUTURE_MAX {
-            return When { at, text: text.to_string(), clock: Clock::Event };
+            return When { at, text: text.into_owned(), clock: Clock::Event };
         }
         clock = Clock::OursForFuture;
     }
     When { at: now, text: now.to_string(), clock }
 }
 
+/// A time as it is written, if Elasticsearch reads it so (`strict_date_optional_time`), else in a form that it
+/// does read; `None` if it is no time.
+fn readable(text: &str) -> Option<(Timestamp, Cow<'_, str>)> {
+    let at: Timestamp = text.parse().ok()?;
+    let shape: String = text.chars().map(|it| if it.is_ascii_digit() { '0' } else { it }).collect();
+    let fraction = shape.strip_prefix("0000-00-00T00:00:00").and_then(|it| it.strip_suffix('Z'));
+    let strict = match fraction.map(|it| it.strip_prefix('.').unwrap_or(it)) {
+        Some(digits) => {
+            digits.len() <= 9 && digits.bytes().all(|it| it == b'0') && !text.contains(":60")
+        }
+        None => false,
+    };
+    Some((at, if strict { Cow::Borrowed(text) } else { Cow::Owned(at.to_string()) }))
+}
+
 /// `@timestamp` is the event's own, digit for digit: CloudWatch and Filebeat cut theirs to seconds.
 fn time(event: &AuditEvent<'_>, now: Timestamp, overlay: &mut Overlay) -> Clock {
-    let parsed = |text: &Option<std::borrow::Cow<'_, str>>| -> Option<Timestamp> {
-        text.as_deref()?.parse().ok()
-    };
-    if let (Some(start), Some(text)) = (parsed(&event.received), &event.received) {
-        overlay.text(&["event", "start"], text);
-        if let (Some(end), Some(text)) = (parsed(&event.stage_time), &event.stage_time) {
-            overlay.text(&["event", "end"], text);
+    if let Some((start, text)) = event.received.as_deref().and_then(readable) {
+        overlay.text(&["event", "start"], &text);
+        if let Some((end, text)) = event.stage_time.as_deref().and_then(readable) {
+            overlay.text(&["event", "end"], &text);
             let nanoseconds = end.duration_since(start).as_nanos().max(0);
             overlay.raw(&["event", "duration"], &nanoseconds.to_string());
         }
@@ -213,7 +227,7 @@ pub(crate) fn types(event: &AuditEvent<'_>) -> impl Iterator<Item = &'static str
 }
 
 fn user(event: &AuditEvent<'_>, overlay: &mut Overlay) {
-    let filled = |text: &Option<std::borrow::Cow<'_, str>>| -> Option<String> {
+    let filled = |text: &Option<Cow<'_, str>>| -> Option<String> {
         text.as_deref().filter(|it| !it.is_empty()).map(|it| cut(it).to_owned())
     };
     let (name, id, effective) =

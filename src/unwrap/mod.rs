@@ -25,6 +25,8 @@ use crate::{
 
 /// Tag of a document whose `message` starts like an audit event and is none.
 pub const TAG_UNWRAP_FAILED: &str = "k8scop_unwrap_failed";
+/// Tag of a document from which Elasticsearch would not take the event as an object.
+pub const TAG_REDUCED: &str = "k8scop_reduced";
 /// Tag of a document whose event claims to be more than a day ahead of our clock.
 pub const TAG_FUTURE: &str = "k8scop_future_timestamp";
 
@@ -138,6 +140,22 @@ pub fn write(
     };
     let rest = members.iter().filter(stays).filter(|it| !carrier::is_carrier_key(it));
     overlay.merge(rest.copied(), out);
+}
+
+/// Writes a document of [`write`] that Elasticsearch refused in a form that it takes: without
+/// `requestObject` and `responseObject`, whose content anybody may choose who may send requests, and with the
+/// whole event as text in `event.original`. `reason` is why it was refused.
+pub fn write_reduced(document: &str, reason: &str, out: &mut String) {
+    let mut overlay = Overlay::default();
+    let members: Vec<_> = json::members(document).collect();
+    let audit = json::member(&members, "kubernetes").and_then(|it| json::get(it, "audit"));
+    if let Some(audit) = audit {
+        overlay.write(&["kubernetes", "audit"], |out| audit::write_without_objects(audit, out));
+        overlay.text(&["event", "original"], audit);
+    }
+    overlay.text(&["error", "message"], reason);
+    ecs::tags(&members, &[TAG_REDUCED], &mut overlay);
+    overlay.merge(members.iter().copied(), out);
 }
 
 #[cfg(test)]

@@ -37,9 +37,18 @@ fn unwrapped(document: &Value) -> Value {
     unwrapped_with(&document.to_string(), &settings()).expect("an audit event").1
 }
 
-/// The fields that are the same whatever carried the event.
+/// The fields that are the same whatever carried the event, and the event.
 #[track_caller]
 fn check_event(out: &Value) {
+    check_event_fields(out);
+    let mut audit: Value = serde_json::from_str(AUDIT).unwrap();
+    audit["annotations"] = json!({"authorization_k8s_io/decision": "allow", "authorization_k8s_io/reason": "RBAC: \"dev\""});
+    audit["peer_ip"] = json!("203.0.113.7");
+    assert_eq!(out["kubernetes"]["audit"], audit);
+}
+
+#[track_caller]
+fn check_event_fields(out: &Value) {
     let expected = json!({
         "@timestamp": "2026-03-01T10:00:02.000001Z",
         "user": {"name": "mallory@example.com", "email": "mallory@example.com", "id": "u-9",
@@ -74,10 +83,6 @@ fn check_event(out: &Value) {
     ] {
         assert_eq!(event[key], value, "event.{key}");
     }
-    let mut audit: Value = serde_json::from_str(AUDIT).unwrap();
-    audit["annotations"] = json!({"authorization_k8s_io/decision": "allow", "authorization_k8s_io/reason": "RBAC: \"dev\""});
-    audit["peer_ip"] = json!("203.0.113.7");
-    assert_eq!(out["kubernetes"]["audit"], audit);
     assert_eq!(out["orchestrator"]["resource"], json!({"type": "pods", "name": "db-0"}));
     assert_eq!(out["orchestrator"]["namespace"], "shop");
     assert!(out.get("message").is_none());
@@ -101,7 +106,7 @@ fn filebeat_before_9_2() {
     assert_eq!(out["aws"]["cloudwatch"]["log_stream"], "s");
     assert_eq!(out["log"]["file"]["path"], "/aws/eks/demo/cluster/kube-apiserver-audit-01");
     assert_eq!(out["event"]["created"], "2026-03-01T10:00:05.000Z");
-    assert_eq!(out["event"]["ingested"], "x");
+    assert_eq!(out["event"]["ingested"], "2026-03-01T12:00:00Z");
     assert_eq!(out["cloud"], json!({"provider": "aws", "region": "eu-west-1"}));
     for gone in ["awscloudwatch", "aws.cloudwatch", "log.file.path"] {
         assert!(out.get(gone).is_none(), "{gone}");
@@ -182,11 +187,42 @@ fn times_that_cannot_be_trusted() {
     assert_eq!(out["tags"], json!(["x", TAG_FUTURE]));
     let broken = AUDIT.replace("2026-03-01T10:00:0", "yesterday");
     assert_eq!(unwrapped(&json!({"message": broken}))["@timestamp"], "2026-03-01T12:00:00Z");
+    // A time that Elasticsearch would refuse is written in a form that it takes.
+    for (odd, told) in [
+        ("2026-03-01 10:00:02.000001Z", "2026-03-01T10:00:02.000001Z"),
+        ("2026-03-01T11:00:02+01:00", "2026-03-01T10:00:02Z"),
+        ("2026-03-01T10:00:02z", "2026-03-01T10:00:02Z"),
+    ] {
+        let odd = AUDIT.replace("2026-03-01T10:00:02.000001Z", odd);
+        assert_eq!(unwrapped(&json!({"message": odd}))["@timestamp"], told);
+    }
     let only_received = AUDIT.replace(r#""stageTimestamp":"2026-03-01T10:00:02.000001Z","#, "");
     assert_eq!(
         unwrapped(&json!({"message": only_received}))["@timestamp"],
         "2026-03-01T10:00:00.123456Z"
     );
+}
+
+#[test]
+fn a_reduced_document_holds_the_event_as_text() {
+    let event =
+        AUDIT.replace("\"annotations\"", r#""requestObject":{"a":1,"a":2,"..":{}},"annotations""#);
+    let (_, _, whole) =
+        unwrapped_with(&json!({"message": event, "tags": ["x"]}).to_string(), &settings()).unwrap();
+    let mut out = String::new();
+    write_reduced(&whole, "mapper said \"no\"", &mut out);
+    let reduced: Value = serde_json::from_str(&out).unwrap();
+    check_event_fields(&reduced);
+    assert!(reduced["kubernetes"]["audit"].get("requestObject").is_none());
+    assert_eq!(reduced["kubernetes"]["audit"]["auditID"], "a-1");
+    assert!(
+        reduced["event"]["original"]
+            .as_str()
+            .unwrap()
+            .contains(r#""requestObject":{"a":1,"a":2,"..":{}}"#)
+    );
+    assert_eq!(reduced["error"]["message"], "mapper said \"no\"");
+    assert_eq!(reduced["tags"], json!(["x", TAG_REDUCED]));
 }
 
 #[test]

@@ -169,6 +169,33 @@ async fn an_event_is_not_acknowledged_without_its_alert() {
 }
 
 #[tokio::test]
+async fn an_event_that_elasticsearch_cannot_hold_is_stored_without_its_objects() {
+    let fake = Fake::start(|number, _| {
+        Reaction::Items(if number == 0 { vec![400, 201] } else { vec![201] })
+    })
+    .await;
+    let k8scop = behind(&fake).await;
+    let (_, answer) = k8scop.bulk("/_bulk", event("a")).await;
+    assert_eq!(statuses(&answer), [201], "{answer}");
+    let asked = fake.asked();
+    let (first, second) = (&asked[0], &asked[1]);
+    assert_eq!(second.actions(), first.actions()[..1], "the same place and _id");
+    let document: Value = serde_json::from_str(second.body.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(document["kubernetes"]["audit"]["auditID"], "a");
+    assert_eq!(document["error"]["message"], "fake: told to");
+    assert!(document["event"]["original"].as_str().unwrap().contains("mallory"));
+    assert_eq!(k8scop.metrics().await["k8scop_reduced_events_total"], 1.0);
+    k8scop.check_balance().await;
+    // What is no audit event is the shipper's: it hears of it.
+    let fake = Fake::start(|_, _| Reaction::Items(vec![400])).await;
+    let k8scop = behind(&fake).await;
+    assert_eq!(statuses(&k8scop.bulk("/_bulk", creates(&["a"])).await.1), [400]);
+    assert_eq!(statuses(&k8scop.bulk("/_bulk", event("a")).await.1), [400]);
+    assert_eq!(fake.asked().len(), 3);
+    k8scop.check_balance().await;
+}
+
+#[tokio::test]
 async fn no_answer_at_all_is_503_and_a_time_to_come_back() {
     let fake = Fake::start(|_, _| Reaction::Hang).await;
     let k8scop = behind(&fake).await;
