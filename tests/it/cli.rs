@@ -13,6 +13,7 @@ struct Typed {
 fn k8scop(folder: &Folder, args: &[&str]) -> Typed {
     let output = Command::new(env!("CARGO_BIN_EXE_k8scop"))
         .args(args)
+        .env("ES_API_KEY", "of-the-readme")
         .current_dir(&folder.0)
         .output()
         .unwrap();
@@ -134,4 +135,36 @@ fn a_port_that_is_taken_is_told() {
     let typed = k8scop(&folder, &["run", "--listen", &address, "--admin", "127.0.0.1:0"]);
     assert_eq!(typed.status, 70);
     assert!(typed.err.contains(&format!("listen: cannot listen on {address}")), "{}", typed.err);
+}
+
+#[test]
+fn the_readme_shows_every_option_with_its_default() {
+    let readme =
+        fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"))
+            .unwrap();
+    let example = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = Folder::new("cli");
+    fs::write(folder.0.join("k8scop.yaml"), example).unwrap();
+    let typed = k8scop(&folder, &["validate", "-c", "k8scop.yaml"]);
+    assert_eq!(typed.status, 0, "{}", typed.err);
+    let raw = k8scop::config::parse(example).unwrap();
+    let default = k8scop::config::Raw::default();
+    for (shown, default) in [
+        (format!("{:?}", raw.limits), format!("{:?}", default.limits)),
+        (format!("{:?}", raw.audit), format!("{:?}", default.audit)),
+        (format!("{:?}", raw.alerts), format!("{:?}", default.alerts)),
+        (format!("{:?}", raw.rules), format!("{:?}", default.rules)),
+        (format!("{:?}", raw.retry), format!("{:?}", default.retry)),
+        (format!("{:?}", raw.log), format!("{:?}", default.log)),
+        (format!("{} {}", raw.listen, raw.admin), format!("{} {}", default.listen, default.admin)),
+    ] {
+        assert_eq!(shown, default);
+    }
+    for (_, option) in example
+        .lines()
+        .filter_map(|it| it.trim_start().split_once(": ").map(|(name, _)| (it, name)))
+    {
+        let source = include_str!("../../src/config/raw.rs");
+        assert!(source.contains(&format!("pub {option}:")), "{option} is no option");
+    }
 }
