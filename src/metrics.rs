@@ -1,8 +1,8 @@
 //! Every metric: its name, its help and its closed set of label values. No label value is taken from input.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::rules::Rule;
@@ -13,6 +13,9 @@ const SECONDS: [f64; 12] =
 
 /// How a bulk item ended: the values of the label `result`.
 pub const ITEM_RESULTS: [&str; 4] = ["stored", "duplicate", "rejected", "returned"];
+
+/// Where an audit event comes from: the values of the label `provider`.
+pub const PROVIDERS: [&str; 2] = ["plain", "eks"];
 
 /// All metrics of the process.
 ///
@@ -28,11 +31,11 @@ pub struct Metrics {
     /// Requests that are being answered.
     pub http_requests_in_flight: IntGaugeVec,
     /// Bytes of bulk bodies as they came.
-    pub received_bytes: IntCounter,
+    pub received_bytes: IntCounterVec,
     /// The same, decoded.
-    pub decoded_bytes: IntCounter,
+    pub decoded_bytes: IntCounterVec,
     /// Items taken in.
-    pub received_items: IntCounter,
+    pub received_items: IntCounterVec,
     /// Items answered.
     pub settled_items: IntCounterVec,
     /// Items taken in and not answered yet.
@@ -41,8 +44,8 @@ pub struct Metrics {
     pub in_flight_bytes: IntGauge,
     /// The most of them.
     pub in_flight_limit_bytes: IntGauge,
-    /// Audit events found.
-    pub unwrapped_events: IntCounter,
+    /// Audit events found, by where they come from.
+    pub unwrapped_events: IntCounterVec,
     /// Documents that start like an audit event and are none.
     pub decode_errors: IntCounterVec,
     /// Audit events that were stored without their objects.
@@ -51,18 +54,18 @@ pub struct Metrics {
     pub rule_matches: IntCounterVec,
     /// Rules in use.
     pub rules_loaded: IntGauge,
-    /// Alerts by what became of them.
-    pub alerts: IntCounterVec,
     /// Alerts stored, by rule.
-    pub rule_alerts: IntCounterVec,
-    /// Requests to Elasticsearch, by status; `0` where there was none.
+    pub alerts: IntCounterVec,
+    /// Alerts by what became of them.
+    pub settled_alerts: IntCounterVec,
+    /// Requests to the output, by status; `0` where there was none.
     pub bulk_requests: IntCounterVec,
     /// Their time.
-    pub bulk_request_duration: Histogram,
-    /// Bytes sent to Elasticsearch.
-    pub bulk_sent_bytes: IntCounter,
-    /// Slots that were sent again.
-    pub bulk_retried_items: IntCounter,
+    pub bulk_request_duration: HistogramVec,
+    /// Bytes sent to the output.
+    pub bulk_sent_bytes: IntCounterVec,
+    /// Outgoing documents, by what was said of them.
+    pub bulk_items: IntCounterVec,
 }
 
 impl Metrics {
@@ -96,12 +99,13 @@ impl Metrics {
             &["input"],
         )?;
         registry.register(Box::new(durations.clone()))?;
-        let bulk_duration = Histogram::with_opts(
+        let bulk_duration = HistogramVec::new(
             HistogramOpts::new(
                 "k8scop_bulk_request_duration_seconds",
                 "Time of one bulk request to the output.",
             )
             .buckets(SECONDS.to_vec()),
+            &["target"],
         )?;
         registry.register(Box::new(bulk_duration.clone()))?;
         let build = IntGaugeVec::new(
@@ -120,23 +124,25 @@ impl Metrics {
             )?,
             http_request_duration: durations,
             http_requests_in_flight: in_flight,
-            received_bytes: counter(
+            received_bytes: counters(
                 "k8scop_received_bytes_total",
-                "Bytes of bulk bodies as they came.",
+                "Bytes of bodies as they came.",
+                &["input"],
             )?,
-            decoded_bytes: counter(
+            decoded_bytes: counters(
                 "k8scop_decoded_bytes_total",
-                "Bytes of bulk bodies after decompression.",
+                "Bytes of bodies after decompression.",
+                &["input"],
             )?,
-            received_items: counter("k8scop_received_items_total", "Bulk items taken in.")?,
+            received_items: counters("k8scop_received_items_total", "Items taken in.", &["input"])?,
             settled_items: counters(
                 "k8scop_settled_items_total",
-                "Bulk items answered: stored, duplicate (there already), rejected (for good), returned (to be sent again).",
+                "Items answered: stored, duplicate (there already), rejected (for good), returned (to be sent again).",
                 &["result"],
             )?,
             items_in_flight: gauge(
                 "k8scop_items_in_flight",
-                "Bulk items taken in and not answered yet.",
+                "Items taken in and not answered yet.",
             )?,
             in_flight_bytes: gauge(
                 "k8scop_in_flight_bytes",
@@ -146,14 +152,15 @@ impl Metrics {
                 "k8scop_in_flight_limit_bytes",
                 "Most bytes of bodies at once (limits.in_flight_bytes_max).",
             )?,
-            unwrapped_events: counter(
+            unwrapped_events: counters(
                 "k8scop_unwrapped_events_total",
-                "Kubernetes audit events found in bulk items.",
+                "Kubernetes audit events found, by provider: eks (from CloudWatch), plain.",
+                &["provider"],
             )?,
             decode_errors: counters(
                 "k8scop_decode_errors_total",
-                "Documents passed on as they came, by reason.",
-                &["reason"],
+                "Documents that passed as they came, by reason.",
+                &["input", "reason"],
             )?,
             reduced_events: counter(
                 "k8scop_reduced_events_total",
@@ -167,27 +174,29 @@ impl Metrics {
             rules_loaded: gauge("k8scop_rules_loaded", "Rules in use.")?,
             alerts: counters(
                 "k8scop_alerts_total",
-                "Alerts: created, duplicate (there already), failed (not stored).",
-                &["result"],
-            )?,
-            rule_alerts: counters(
-                "k8scop_rule_alerts_total",
                 "Alerts stored, by rule.",
                 &["rule", "severity"],
+            )?,
+            settled_alerts: counters(
+                "k8scop_settled_alerts_total",
+                "Alerts: created, duplicate (there already), failed (not stored).",
+                &["result"],
             )?,
             bulk_requests: counters(
                 "k8scop_bulk_requests_total",
                 "Bulk requests to the output by status; 0 without an answer.",
-                &["code"],
+                &["target", "code"],
             )?,
             bulk_request_duration: bulk_duration,
-            bulk_sent_bytes: counter(
+            bulk_sent_bytes: counters(
                 "k8scop_bulk_sent_bytes_total",
                 "Bytes of bulk bodies sent to the output.",
+                &["target"],
             )?,
-            bulk_retried_items: counter(
-                "k8scop_bulk_retried_items_total",
-                "Outgoing documents that were sent again.",
+            bulk_items: counters(
+                "k8scop_bulk_items_total",
+                "Documents sent to the output: created, duplicate, rejected, retried (sent again later, or given up).",
+                &["target", "result"],
             )?,
             registry,
         };
@@ -200,13 +209,17 @@ impl Metrics {
             self.settled_items.with_label_values(&[result]);
         }
         for result in ["created", "duplicate", "failed"] {
-            self.alerts.with_label_values(&[result]);
+            self.settled_alerts.with_label_values(&[result]);
         }
-        self.decode_errors.with_label_values(&["broken_audit_event"]);
+        for provider in PROVIDERS {
+            self.unwrapped_events.with_label_values(&[provider]);
+        }
+        self.received_items.with_label_values(&["bulk"]);
+        self.decode_errors.with_label_values(&["bulk", "broken_audit_event"]);
         self.rules_loaded.set(i64::try_from(rules.len()).unwrap_or(i64::MAX));
         for rule in rules {
             self.rule_matches.with_label_values(&[rule.title.as_str(), rule.level.name()]);
-            self.rule_alerts.with_label_values(&[rule.title.as_str(), rule.level.name()]);
+            self.alerts.with_label_values(&[rule.title.as_str(), rule.level.name()]);
         }
     }
 

@@ -108,8 +108,12 @@ impl<'a> Action<'a> {
         }
         let params: Vec<_> =
             json::members(only.value).filter(|it| json::kind(it.value) != Kind::Null).collect();
-        for param in &params {
+        for (index, param) in params.iter().enumerate() {
             check_param(param)?;
+            if params.iter().take(index).any(|it| it.raw_key == param.raw_key) {
+                let reason = format!("the action line has [{}] twice", param.raw_key);
+                return Err(malformed(reason));
+            }
         }
         let index = match param(&params, &["_index", "index"]) {
             Some(index) => index,
@@ -350,6 +354,8 @@ mod tests {
         refused(r#"{"index":{"_index":"x","color":"red"}}"#, "unknown parameter [color]");
         refused(r#"{"index":{"_index":["x"]}}"#, "plain value");
         refused(r#"{"index":{}}"#, "index is missing");
+        refused(r#"{"index":{"_index":"x","_index":"y"}}"#, "[_index] twice");
+        refused(r#"{"index":{"\u005findex":"x"}}"#, "unknown parameter");
         refused(r#"{"index":{"_index":"x","_id":""}}"#, "must not be empty");
         refused(
             &format!(r#"{{"index":{{"_index":"x","_id":"{}"}}}}"#, "i".repeat(513)),

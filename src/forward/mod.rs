@@ -78,19 +78,52 @@ impl Output {
         until: Instant,
         metrics: &Metrics,
     ) -> Attempt {
-        metrics.bulk_sent_bytes.inc_by(body.len() as u64);
-        let timer = metrics.bulk_request_duration.start_timer();
+        let target = match self {
+            Self::Elasticsearch(_) => "elasticsearch",
+            Self::File(_) => "file",
+        };
+        metrics.bulk_sent_bytes.with_label_values(&[target]).inc_by(body.len() as u64);
+        let timer = metrics.bulk_request_duration.with_label_values(&[target]).start_timer();
         let attempt = match self {
             Self::Elasticsearch(output) => output.bulk(body, slots, passed, until).await,
             Self::File(output) => FileOutput::bulk(output, body, slots).await,
         };
         timer.observe_duration();
-        let code = match &attempt {
-            Attempt::Answered(_) => 200,
-            Attempt::Refused(whole) => whole.status,
-            Attempt::Failed(_) => 0,
-        };
-        metrics.bulk_requests.with_label_values(&[code.to_string().as_str()]).inc();
+        count(&attempt, slots, target, metrics);
         attempt
     }
+}
+
+fn count(attempt: &Attempt, slots: usize, target: &str, metrics: &Metrics) {
+    let code = match attempt {
+        Attempt::Answered(_) => 200,
+        Attempt::Refused(whole) => whole.status,
+        Attempt::Failed(_) => 0,
+    };
+    metrics.bulk_requests.with_label_values(&[target, code.to_string().as_str()]).inc();
+    let mut results = [("created", 0_u64), ("duplicate", 0), ("rejected", 0), ("retried", 0)];
+    let [created, duplicate, rejected, retried] = &mut results;
+    match attempt {
+        Attempt::Answered(answer) => {
+            for item in &answer.items {
+                let result = match item.status {
+                    200..300 => &mut *created,
+                    409 => &mut *duplicate,
+                    status if may_pass_later(status) => &mut *retried,
+                    _ => &mut *rejected,
+                };
+                result.1 += 1;
+            }
+        }
+        Attempt::Refused(whole) if !may_pass_later(whole.status) => rejected.1 = slots as u64,
+        Attempt::Refused(_) | Attempt::Failed(_) => retried.1 = slots as u64,
+    }
+    for (result, count) in results {
+        metrics.bulk_items.with_label_values(&[target, result]).inc_by(count);
+    }
+}
+
+/// 429 and 5xx say that the same may pass later; other errors will not pass by themselves.
+fn may_pass_later(status: u16) -> bool {
+    status == 429 || (500..600).contains(&status)
 }

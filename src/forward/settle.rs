@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{Attempt, AttemptError, Output, Passed, Whole};
+use super::{Attempt, AttemptError, Output, Passed, Whole, may_pass_later};
 use crate::{
     bulk::{AnswerItem, OutgoingBatch, Refusal, error_body},
     json,
@@ -76,9 +76,6 @@ impl Forwarder {
         let mut open = Open::new(batch.slot_count());
         for tries in 0.. {
             let body = batch.body_of(&open.pending);
-            if tries > 0 {
-                self.metrics.bulk_retried_items.inc_by(open.pending.len() as u64);
-            }
             let attempt = self
                 .output
                 .attempt(body, open.pending.len(), passed, deadline, &self.metrics)
@@ -207,11 +204,6 @@ impl Open {
             self.answers.into_iter().map(|it| it.unwrap_or_else(|| item_of(None))).collect(),
         )
     }
-}
-
-/// 429 and 5xx say that the same may pass later; other errors will not pass by themselves.
-fn may_pass_later(status: u16) -> bool {
-    status == 429 || (500..600).contains(&status)
 }
 
 fn unavailable(error: &AttemptError) -> Whole {

@@ -96,6 +96,8 @@ pub struct Counts {
     pub refused: u64,
     /// Audit events.
     pub audit: u64,
+    /// Those of them that came through CloudWatch.
+    pub eks: u64,
     /// Documents that start like an audit event and are none.
     pub broken: u64,
     /// Hits of each rule, by its place.
@@ -285,6 +287,7 @@ impl Run<'_> {
         id: &mut Option<String>,
     ) -> Fate {
         self.counts.audit += 1;
+        self.counts.eks += u64::from(found.is_eks());
         let Preparer { policy, classifier } = self.preparer;
         let event = &found.event;
         let hits = classifier.classify(event).hits;

@@ -81,8 +81,14 @@ impl Received {
 }
 
 fn inflate(compressed: &[u8], bytes_max: u64, share: &mut Share) -> Result<Bytes, Refusal> {
+    // All of it at once, or nothing: if each body took its memory step by step, many at a time could all be
+    // refused half-way, and none would ever be stored.
+    let hint = decoded_bytes_hint(compressed).min(bytes_max);
+    if !share.try_grow_to(hint) {
+        return Err(busy());
+    }
     let mut decoder = MultiGzDecoder::new(compressed);
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(usize::try_from(hint).unwrap_or_default());
     let mut step = vec![0; STEP_BYTES];
     loop {
         let read = decoder.read(&mut step).map_err(|error| {
@@ -100,6 +106,15 @@ fn inflate(compressed: &[u8], bytes_max: u64, share: &mut Share) -> Result<Bytes
         }
         out.extend_from_slice(step.get(..read).unwrap_or_default());
     }
+}
+
+/// What the end of a gzip file says of its decoded size (RFC 1952, ISIZE), as far as deflate can have made so
+/// much of so little. Only a hint: it may lie, and it speaks of the last of several members.
+fn decoded_bytes_hint(compressed: &[u8]) -> u64 {
+    /// The highest ratio that deflate reaches (zlib, "Maximum Compression Factor").
+    const RATIO_MAX: u64 = 1032;
+    let told = compressed.last_chunk().map_or(0, |it| u64::from(u32::from_le_bytes(*it)));
+    told.min(compressed.len() as u64 * RATIO_MAX)
 }
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
@@ -174,6 +189,13 @@ mod tests {
         assert!(bomb.len() < 100_000);
         assert_eq!(inflated(&bomb, 1 << 20, 1 << 30), Err(413));
         assert_eq!(inflated(&bomb, 1 << 30, 1 << 20), Err(429));
+    }
+
+    #[test]
+    fn the_size_is_known_before() {
+        assert_eq!(decoded_bytes_hint(&gzip(&[b'a'; 5000])), 5000);
+        assert_eq!(decoded_bytes_hint(b"\xff\xff\xff\xff"), 4 * 1032);
+        assert_eq!(decoded_bytes_hint(b"\xff"), 0);
     }
 
     #[test]

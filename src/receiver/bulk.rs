@@ -12,9 +12,12 @@ use super::{Receiver, Reply, body, pass, respond};
 use crate::{
     bulk::{Defaults, Refusal},
     forward::{Delivery, Passed, Whole},
-    metrics::Metrics,
+    metrics::{Metrics, PROVIDERS},
     prepare::{Prepared, Tally},
 };
+
+/// The label `input` of what is counted here.
+const INPUT: &str = "bulk";
 
 /// Where a bulk request goes by its path: `/_bulk` or `/{index}/_bulk`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,9 +155,9 @@ fn prepare(
     defaults: &Defaults,
 ) -> Result<(Prepared, super::budget::Share), Refusal> {
     let metrics = &receiver.metrics;
-    metrics.received_bytes.inc_by(received.bytes.len() as u64);
+    metrics.received_bytes.with_label_values(&[INPUT]).inc_by(received.bytes.len() as u64);
     let (body, share) = received.decoded(receiver.limits.decoded_bytes_max)?;
-    metrics.decoded_bytes.inc_by(body.len() as u64);
+    metrics.decoded_bytes.with_label_values(&[INPUT]).inc_by(body.len() as u64);
     let prepared =
         receiver.preparer.prepare(&body, defaults, Timestamp::now()).map_err(|error| Refusal {
             status: 413,
@@ -175,8 +178,11 @@ fn prepare(
         });
     }
     let counts = &prepared.counts;
-    metrics.unwrapped_events.inc_by(counts.audit);
-    metrics.decode_errors.with_label_values(&["broken_audit_event"]).inc_by(counts.broken);
+    let plain = counts.audit - counts.eks;
+    for (provider, count) in PROVIDERS.into_iter().zip([plain, counts.eks]) {
+        metrics.unwrapped_events.with_label_values(&[provider]).inc_by(count);
+    }
+    metrics.decode_errors.with_label_values(&[INPUT, "broken_audit_event"]).inc_by(counts.broken);
     for (rule, count) in &counts.hits {
         if let Some(rule) = receiver.preparer.classifier().rules().get(*rule) {
             metrics
@@ -195,11 +201,11 @@ fn count_alerts(receiver: &Receiver, tally: &Tally) {
         ("duplicate", tally.alerts_duplicate),
         ("failed", tally.alerts_failed),
     ] {
-        metrics.alerts.with_label_values(&[result]).inc_by(count);
+        metrics.settled_alerts.with_label_values(&[result]).inc_by(count);
     }
     for rule in &tally.alerts_created {
         if let Some(rule) = receiver.preparer.classifier().rules().get(*rule) {
-            metrics.rule_alerts.with_label_values(&[rule.title.as_str(), rule.level.name()]).inc();
+            metrics.alerts.with_label_values(&[rule.title.as_str(), rule.level.name()]).inc();
         }
     }
 }
@@ -214,7 +220,7 @@ impl<'m> InFlight<'m> {
     fn new(metrics: &'m Metrics, items: usize) -> Self {
         let items = items as u64;
         metrics.items_in_flight.add(i64::try_from(items).unwrap_or(i64::MAX));
-        metrics.received_items.inc_by(items);
+        metrics.received_items.with_label_values(&[INPUT]).inc_by(items);
         Self { metrics, items }
     }
 

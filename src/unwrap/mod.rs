@@ -9,6 +9,8 @@ mod carrier;
 mod ecs;
 mod overlay;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 pub(crate) use self::ecs::{category, cut, event_id, images, outcome, types};
@@ -51,14 +53,20 @@ pub struct Found<'a> {
     /// The event.
     pub event: AuditEvent<'a>,
     carrier: carrier::Carrier<'a>,
-    cluster: Option<&'a str>,
+    cluster: Option<Cow<'a, str>>,
 }
 
 impl Found<'_> {
+    /// Whether it came through CloudWatch.
+    #[must_use]
+    pub fn is_eks(&self) -> bool {
+        self.carrier.cluster().is_some()
+    }
+
     /// The name of the cluster: from the CloudWatch log group, `orchestrator.cluster.name` or the settings.
     #[must_use]
     pub fn cluster(&self) -> Option<&str> {
-        self.carrier.cluster().or(self.cluster)
+        self.carrier.cluster().or(self.cluster.as_deref())
     }
 }
 
@@ -90,9 +98,14 @@ pub fn find<'a>(
     let carrier = carrier::carrier(members);
     let told = || {
         let cluster = json::get(json::member(members, "orchestrator")?, "cluster")?;
-        json::get(cluster, "name")?.strip_prefix('"')?.strip_suffix('"')
+        json::string(json::get(cluster, "name")?)
     };
-    Some(Found { place, event, carrier, cluster: told().or(settings.cluster.as_deref()) })
+    Some(Found {
+        place,
+        event,
+        carrier,
+        cluster: told().or(settings.cluster.as_deref().map(Cow::Borrowed)),
+    })
 }
 
 /// Whether a document in which [`find`] found nothing starts like an audit event: cut on its way, most likely.

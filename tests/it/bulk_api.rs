@@ -137,10 +137,10 @@ async fn an_event_is_stored_once_with_one_alert_however_often_it_comes() {
     let metrics = k8scop.metrics().await;
     assert_eq!(metrics[r#"k8scop_settled_items_total{result="stored"}"#], 2.0);
     assert_eq!(metrics[r#"k8scop_settled_items_total{result="duplicate"}"#], 4.0);
-    assert_eq!(metrics[r#"k8scop_alerts_total{result="created"}"#], 1.0);
-    assert_eq!(metrics["k8scop_unwrapped_events_total"], 6.0);
+    assert_eq!(metrics[r#"k8scop_settled_alerts_total{result="created"}"#], 1.0);
+    assert_eq!(metrics[r#"k8scop_unwrapped_events_total{provider="plain"}"#], 6.0);
     assert_eq!(
-        metrics[r#"k8scop_rule_alerts_total{rule="All secrets of the cluster read",severity="high"}"#],
+        metrics[r#"k8scop_alerts_total{rule="All secrets of the cluster read",severity="high"}"#],
         1.0
     );
     k8scop.check_balance().await;
