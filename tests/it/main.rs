@@ -15,6 +15,7 @@ mod fake;
 mod faults;
 mod harness;
 mod limits;
+mod real;
 mod stop;
 mod tidy;
 mod tls;

@@ -1,0 +1,14 @@
+//! Against the real parts: Elasticsearch, Filebeat, promtool. `scripts/test` starts them and says where they are.
+
+mod answers;
+mod cases;
+mod elasticsearch;
+mod filebeat;
+mod healthy;
+mod kubectl;
+mod outage;
+mod parts;
+mod routes;
+mod stored;
+mod stream;
+mod through;
