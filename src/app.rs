@@ -46,6 +46,8 @@ impl App {
         metrics
             .in_flight_limit_bytes
             .set(i64::try_from(config.in_flight_bytes_max).unwrap_or(i64::MAX));
+        let has_credentials =
+            matches!(&config.output, OutputConfig::Elasticsearch(it) if it.credentials.is_some());
         let output = match config.output {
             OutputConfig::Elasticsearch(settings) => {
                 Output::Elasticsearch(Arc::new(Elasticsearch::new(&settings).context("output")?))
@@ -80,6 +82,9 @@ impl App {
             async move { state.answer(&request) }
         };
         admin_port.tasks.spawn(serve(admin_listener, connections(&admin_port), answer));
+        if has_credentials && !listen.ip().is_loopback() {
+            tracing::warn!(%listen, "credentials are configured: whoever reaches this address acts with them");
+        }
         tracing::info!(%listen, %admin, "ready");
         Ok(Self {
             listen,

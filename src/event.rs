@@ -36,6 +36,8 @@ pub struct AuditEvent<'a> {
     pub impersonated_user: Text<'a>,
     /// `sourceIPs`. "All but the last IP can be arbitrarily set by the client", say the types.
     pub source_ips: Vec<Cow<'a, str>>,
+    /// The last of `sourceIPs`: the only one that the client cannot choose.
+    pub peer_ip: Text<'a>,
     /// `objectRef`
     pub object: ObjectRef<'a>,
     /// `responseStatus.code`: an HTTP status.
@@ -92,7 +94,10 @@ impl<'a> AuditEvent<'a> {
             "userAgent" => self.user_agent = json::string(value),
             "requestReceivedTimestamp" => self.received = json::string(value),
             "stageTimestamp" => self.stage_time = json::string(value),
-            "sourceIPs" => self.source_ips = strings(value),
+            "sourceIPs" => {
+                self.source_ips = strings(value);
+                self.peer_ip = json::elements(value).last().and_then(json::string);
+            }
             "requestObject" => self.request_object = Some(value),
             "user" => {
                 for member in json::members(value) {
@@ -161,12 +166,6 @@ impl<'a> AuditEvent<'a> {
         let words: Vec<_> = self.query_values("command").collect();
         (!words.is_empty()).then(|| words.join(" "))
     }
-
-    /// The last of `sourceIPs`: the only one that the client cannot choose.
-    #[must_use]
-    pub fn peer_ip(&self) -> Option<&str> {
-        self.source_ips.last().map(Cow::as_ref)
-    }
 }
 
 impl<'a> ObjectRef<'a> {
@@ -220,7 +219,7 @@ mod tests {
         assert_eq!(event.request_uri.as_deref(), Some("/api/v1/pods?a=1&b=2"));
         assert_eq!((event.path(), event.query()), ("/api/v1/pods", "a=1&b=2"));
         assert_eq!(event.user_groups, ["g"]);
-        assert_eq!(event.peer_ip(), Some("127.0.0.1"));
+        assert_eq!(event.peer_ip.as_deref(), Some("127.0.0.1"));
         assert_eq!(event.object.namespace.as_deref(), Some("n"));
         assert_eq!(event.code, Some(200));
         assert_eq!(event.decision.as_deref(), Some("allow"));

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::Refusal;
+use super::{Refusal, Shown};
 use crate::json::{self, Kind, Member};
 
 /// Longest `_id` in bytes (Elasticsearch 8.19, `IndexRequest.MAX_DOCUMENT_ID_LENGTH_IN_BYTES`).
@@ -132,7 +132,7 @@ impl<'a> Action<'a> {
         }
         match &self.id {
             Some(id) if id.is_empty() => {
-                return Err(validation("_id must not be empty: leave it out"));
+                return Err(malformed("_id must not be empty: leave it out".into()));
             }
             Some(id) if id.len() > ID_BYTES_MAX => {
                 return Err(validation(&format!(
@@ -248,12 +248,18 @@ pub(super) fn is_action(line: &str) -> bool {
     Action::parse(line, &placeholder).is_ok()
 }
 
-/// The name that the client used for its action, to answer with, where the line shows one.
-pub(super) fn shown_name(line: &str) -> Option<Cow<'_, str>> {
+/// What an answer can repeat of an action line that is refused: the client's name for the action, if it shows
+/// one, its `_index` and its `_id`.
+pub(super) fn shown<'a>(line: &'a str, defaults: &Defaults) -> (Option<Cow<'a, str>>, Shown<'a>) {
     let mut outer = Vec::with_capacity(1);
-    json::object(line, ACTION_DEPTH_MAX, &mut outer).ok()?;
-    let [only] = outer.as_slice() else { return None };
-    only.key()
+    let known = json::object(line, ACTION_DEPTH_MAX, &mut outer).is_ok();
+    let [only] = outer.as_slice() else { return (None, Shown::default()) };
+    let params: Vec<_> = json::members(only.value)
+        .filter(|it| !matches!(json::kind(it.value), Kind::Null | Kind::Object | Kind::Array))
+        .collect();
+    let index = param(&params, &["_index", "index"]);
+    let index = index.or_else(|| defaults.index.clone().map(Cow::Owned));
+    (only.key().filter(|_| known), Shown { index, id: param(&params, &["_id"]) })
 }
 
 fn param<'a>(params: &[Member<'a>], names: &[&str]) -> Option<Cow<'a, str>> {

@@ -30,7 +30,7 @@ pub enum AnswerError {
     /// No `items`.
     #[error("the answer has no items")]
     NoItems,
-    /// An item without a status between 100 and 599.
+    /// An item without a status that says whether it is stored: 2xx, 4xx or 5xx.
     #[error("item {position} of the answer has no status")]
     NoStatus {
         /// Place in the answer, from 0.
@@ -44,6 +44,31 @@ pub enum AnswerError {
         /// Items answered.
         got: usize,
     },
+}
+
+impl AnswerItem {
+    /// The answer for an item that could not be asked about: the error in `body`, if there is one, with 503.
+    #[must_use]
+    pub fn unavailable(body: &[u8]) -> Self {
+        Self::told(503, body)
+    }
+
+    /// An answer with `status` and the type and reason of the error in `body`.
+    #[must_use]
+    pub fn told(status: u16, body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let error =
+            json::check(&text, ANSWER_DEPTH_MAX).ok().and_then(|_| json::get(&text, "error"));
+        let part = |name| error.and_then(|it| json::string(json::get(it, name)?));
+        let kind = part("type").unwrap_or("k8scop_output_unavailable_exception".into());
+        let reason = part("reason").unwrap_or("the output gave no answer for this item".into());
+        let mut object = format!("{{\"status\":{status},\"error\":{{\"type\":");
+        json::push_string(&mut object, &kind);
+        object.push_str(",\"reason\":");
+        json::push_string(&mut object, &reason);
+        object.push_str("}}");
+        Self { status, object }
+    }
 }
 
 impl BulkAnswer {
@@ -74,7 +99,8 @@ fn answer_item(item: &str) -> Option<AnswerItem> {
     let mut outer = json::members(item);
     let only = outer.next().filter(|_| outer.next().is_none())?;
     let status = json::get(only.value, "status")?.parse().ok()?;
-    (100..600).contains(&status).then(|| AnswerItem { status, object: only.value.to_owned() })
+    matches!(status, 200..300 | 400..600)
+        .then(|| AnswerItem { status, object: only.value.to_owned() })
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use super::AnswerItem;
 use crate::json::{self, Kind};
 
 /// Why an item or a request is refused, in Elasticsearch's form.
@@ -52,15 +53,20 @@ impl ReplyWriter {
     }
 
     /// An item as Elasticsearch answered it, under the client's action name and `_index`. An `_id` that the
-    /// client did not give is Elasticsearch's or ours, as it stands in `object`.
-    pub fn answered(&mut self, name: &str, index: &str, object: &str) {
+    /// client did not give is Elasticsearch's or ours, as it stands in `item`.
+    pub fn answered(&mut self, name: &str, index: &str, id: Option<&str>, item: &AnswerItem) {
         self.open(name, index);
-        for member in json::members(object) {
-            if member.is("_index") {
+        if let Some(id) = id {
+            self.items.push_str(",\"_id\":");
+            json::push_string(&mut self.items, id);
+        }
+        // Elasticsearch sets the flag for items that failed, not for a delete that found nothing (404).
+        self.errors |= item.status >= 400 && !(name == "delete" && item.status == 404);
+        for member in json::members(&item.object) {
+            if member.is("_index") || (id.is_some() && member.is("_id")) {
                 continue;
             }
-            // Elasticsearch sets the flag for items that failed, not for a delete that found nothing (404).
-            self.errors |= member.is("error") && json::kind(member.value) == Kind::Object;
+            self.errors |= member.is("error") && json::kind(member.value) != Kind::Null;
             self.items.push_str(",\"");
             self.items.push_str(member.raw_key);
             self.items.push_str("\":");
@@ -121,19 +127,24 @@ impl ReplyWriter {
 mod tests {
     use super::*;
 
+    fn item(object: &str) -> AnswerItem {
+        let status = json::get(object, "status").unwrap().parse().unwrap();
+        AnswerItem { status, object: object.into() }
+    }
+
     #[test]
     fn the_answer_keeps_the_clients_names() {
         let mut reply = ReplyWriter::default();
-        reply.answered(
-            "index",
-            "logs-a",
-            r#"{"_index":".ds-logs-b-000001","_id":"x","result":"created","status":201}"#,
-        );
+        let stored = item(r#"{"_index":".ds-b-000001","_id":"x","result":"created","status":201}"#);
+        reply.answered("index", "logs-a", None, &stored);
+        reply.answered("index", "logs-a", Some("own"), &stored);
         reply.found("create", "logs-a", "made\"id");
         assert_eq!(
             reply.finish(7),
             concat!(
-                r#"{"took":7,"errors":false,"items":[{"index":{"_index":"logs-a","_id":"x","result":"created","status":201}},"#,
+                r#"{"took":7,"errors":false,"items":["#,
+                r#"{"index":{"_index":"logs-a","_id":"x","result":"created","status":201}},"#,
+                r#"{"index":{"_index":"logs-a","_id":"own","result":"created","status":201}},"#,
                 r#"{"create":{"_index":"logs-a","_id":"made\"id","result":"noop","status":200}}]}"#
             )
         );
@@ -141,20 +152,15 @@ mod tests {
 
     #[test]
     fn the_errors_flag_is_elasticsearchs() {
-        let mut reply = ReplyWriter::default();
-        reply.answered(
-            "delete",
-            "a",
-            r#"{"_index":"a","_id":"x","result":"not_found","status":404}"#,
-        );
-        assert!(reply.finish(0).contains(r#""errors":false,"items":["#));
-        let mut reply = ReplyWriter::default();
-        reply.answered(
-            "create",
-            "a",
-            r#"{"_index":"a","_id":"x","status":409,"error":{"type":"t"}}"#,
-        );
-        assert!(reply.finish(0).contains(r#""errors":true,"items":["#));
+        let flag = |name: &str, object: &str| {
+            let mut reply = ReplyWriter::default();
+            reply.answered(name, "a", None, &item(object));
+            reply.finish(0).contains(r#""errors":true,"items":["#)
+        };
+        assert!(!flag("delete", r#"{"_id":"x","result":"not_found","status":404}"#));
+        assert!(flag("create", r#"{"_id":"x","status":409,"error":{"type":"t"}}"#));
+        assert!(flag("create", r#"{"_id":"x","status":400,"error":"told badly"}"#));
+        assert!(flag("create", r#"{"_id":"x","status":500}"#));
         let mut reply = ReplyWriter::default();
         let refusal = Refusal { status: 400, kind: "k", reason: "r".into() };
         reply.refused("create", Some("a"), None, &refusal);

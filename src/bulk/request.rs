@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::{
     Action, Defaults, Op, Refusal,
-    action::{is_action, shown_name},
+    action::{is_action, shown},
 };
 use crate::json::{self, Member};
 
@@ -19,6 +19,8 @@ pub struct Item<'a> {
     pub action: Result<Action<'a>, Refusal>,
     /// The document; empty for `delete`, and for what is refused.
     pub source: &'a str,
+    /// How deep the document is (levels).
+    pub depth: usize,
 }
 
 /// What an answer repeats of an action line.
@@ -43,21 +45,21 @@ pub struct TooManyItems {
 /// Total: whatever the bytes are, every line ends up in exactly one item, and a bad line costs only the item it
 /// stands in. Elasticsearch alternates strictly between actions and documents, so there one stray line turns
 /// every document behind it into an action; here a line that is no action is an item of its own, together with
-/// the line after it unless that one is an action again.
+/// the line after it unless that one is an action again. Where the line shows which action was meant, what follows
+/// it is its document in any case: a document is never taken for an action.
 #[derive(Debug)]
 pub struct Items<'a, 'd> {
     lines: Lines<'a>,
     defaults: &'d Defaults,
     left: usize,
     limit: usize,
-    depth_max: usize,
 }
 
 impl<'a, 'd> Items<'a, 'd> {
-    /// `items_max` is the most items, `depth_max` the deepest document (levels).
+    /// `items_max` is the most items.
     #[must_use]
-    pub fn new(body: &'a [u8], defaults: &'d Defaults, items_max: usize, depth_max: usize) -> Self {
-        Self { lines: Lines { rest: body }, defaults, left: items_max, limit: items_max, depth_max }
+    pub fn new(body: &'a [u8], defaults: &'d Defaults, items_max: usize) -> Self {
+        Self { lines: Lines { rest: body }, defaults, left: items_max, limit: items_max }
     }
 
     /// The next item. `members` takes the root members of its document, so that nothing reads it twice.
@@ -73,38 +75,51 @@ impl<'a, 'd> Items<'a, 'd> {
 
     fn item(&mut self, line: &'a [u8], members: &mut Vec<Member<'a>>) -> Item<'a> {
         let parsed = match std::str::from_utf8(line) {
-            Ok(text) => {
-                Action::parse(text, self.defaults).map_err(|refusal| (refusal, shown_name(text)))
+            Ok(text) => Action::parse(text, self.defaults)
+                .map_err(|refusal| (refusal, shown(text, self.defaults))),
+            Err(error) => {
+                // Read as far as it goes, only to know whether a document follows.
+                let text = String::from_utf8_lossy(line);
+                let name = shown(&text, self.defaults).0.map(|it| Cow::Owned(it.into_owned()));
+                Err((not_utf8("action", &error), (name, Shown::default())))
             }
-            Err(error) => Err((not_utf8("action", &error), None)),
         };
         match parsed {
-            Ok(action) if action.op.has_source() => {
+            Ok(action) => {
                 let name = Cow::Borrowed(action.op.name());
                 let shown = Shown { index: Some(action.index.clone()), id: action.id.clone() };
+                if !action.op.has_source() {
+                    return Item { name, shown, action: Ok(action), source: "", depth: 0 };
+                }
                 match self.source(action.op, members) {
-                    Ok(source) => Item { name, shown, action: Ok(action), source },
-                    Err(refusal) => Item { name, shown, action: Err(refusal), source: "" },
+                    Ok((source, depth)) => Item { name, shown, action: Ok(action), source, depth },
+                    Err(refusal) => {
+                        Item { name, shown, action: Err(refusal), source: "", depth: 0 }
+                    }
                 }
             }
-            Ok(action) => {
-                let shown = Shown { index: Some(action.index.clone()), id: action.id.clone() };
-                Item { name: action.op.name().into(), shown, action: Ok(action), source: "" }
-            }
-            Err((refusal, name)) => {
-                let known = name.as_deref().and_then(op_named);
-                if known != Some(Op::Delete)
-                    && !self.lines.peek_filled().is_some_and(looks_like_action)
-                {
-                    self.lines.next_filled();
+            Err((refusal, (name, shown))) => {
+                match name.as_deref().and_then(op_named) {
+                    Some(op) if op.has_source() => {
+                        self.lines.next_source();
+                    }
+                    Some(_) => (),
+                    None if self.lines.peek_filled().is_some_and(looks_like_action) => (),
+                    None => {
+                        self.lines.next_filled();
+                    }
                 }
                 let name = name.unwrap_or(Cow::Borrowed("index"));
-                Item { name, shown: Shown::default(), action: Err(refusal), source: "" }
+                Item { name, shown, action: Err(refusal), source: "", depth: 0 }
             }
         }
     }
 
-    fn source(&mut self, op: Op, members: &mut Vec<Member<'a>>) -> Result<&'a str, Refusal> {
+    fn source(
+        &mut self,
+        op: Op,
+        members: &mut Vec<Member<'a>>,
+    ) -> Result<(&'a str, usize), Refusal> {
         let Some(line) = self.lines.next_source() else {
             return Err(bad_document(
                 "the document is missing: the body ends after the action line".into(),
@@ -116,12 +131,12 @@ impl<'a, 'd> Items<'a, 'd> {
             ));
         }
         let source = std::str::from_utf8(line).map_err(|error| not_utf8("document", &error))?;
-        json::object(source, self.depth_max, members)
+        let depth = json::object(source, json::DEPTH_MAX, members)
             .map_err(|error| bad_document(error.to_string()))?;
         if op == Op::Update {
             update_is_sound(members)?;
         }
-        Ok(source)
+        Ok((source, depth))
     }
 }
 
@@ -219,7 +234,7 @@ mod tests {
     /// The items as `name`, `name=document` or `name!reason`.
     fn shown(body: &[u8]) -> Vec<String> {
         let defaults = Defaults { index: Some("i".into()), ..Defaults::default() };
-        let (mut items, mut members) = (Items::new(body, &defaults, 100, 1000), Vec::new());
+        let (mut items, mut members) = (Items::new(body, &defaults, 100), Vec::new());
         let show = |item: &Item<'_>| match &item.action {
             Ok(_) if item.source.is_empty() => item.name.to_string(),
             Ok(_) => format!("{}={}", item.name, item.source),
@@ -281,8 +296,25 @@ mod tests {
             &around("{\"update\":{\"_id\":\"1\"}}\n{\"a\":1}\n"),
             &[good, "update!an update has no field [a]", good],
         );
-        let deep = format!("{{\"create\":{{}}}}\n{}\n", "{\"a\":".repeat(100_000));
-        check(&around(&deep), &[good, "create!nested deeper than 1000 levels", good]);
+    }
+
+    #[test]
+    fn a_document_is_never_taken_for_an_action() {
+        let evil = "{\"delete\":{\"_index\":\"logs\",\"_id\":\"1\"}}\n";
+        let good = "{\"create\":{}}\n{\"a\":1}\n";
+        for bad in [
+            format!("{{\"index\":{{\"_id\":\"{}\"}}}}\n", "x".repeat(513)),
+            "{\"create\":{\"version\":1}}\n".into(),
+            "{\"index\":{\"colour\":1}}\n".into(),
+            "{\"create\":{}}\n".into(),
+        ] {
+            let shown = shown(format!("{bad}{evil}{good}").as_bytes());
+            assert_eq!(shown.len(), 2, "{bad}: {shown:?}");
+            assert_eq!(shown[1], "create={\"a\":1}");
+        }
+        let not_utf8 =
+            [b"{\"index\":{\"_id\":\"\xff\"}}\n", evil.as_bytes(), good.as_bytes()].concat();
+        assert_eq!(shown(&not_utf8).len(), 2);
     }
 
     #[test]
@@ -305,7 +337,7 @@ mod tests {
         let defaults = Defaults::default();
         let count = |limit| {
             let (mut items, mut members) =
-                (Items::new(body.as_bytes(), &defaults, limit, 10), Vec::new());
+                (Items::new(body.as_bytes(), &defaults, limit), Vec::new());
             let mut count = 0;
             while items.next_into(&mut members)?.is_some() {
                 count += 1;

@@ -157,7 +157,7 @@ fn evidence(event: &AuditEvent<'_>, object: &mut Writer<'_>) {
             if let Some(code) = event.code {
                 it.object("responseStatus", |it| it.number("code", code));
             }
-            it.filled("peer_ip", event.peer_ip());
+            it.filled("peer_ip", event.peer_ip.as_deref());
         });
     });
 }

@@ -7,6 +7,9 @@ use crate::{
     rules::{Field, Part, Template},
 };
 
+/// Arrays directly in arrays that are gone into. Kubernetes objects have none; each level would be read again.
+const NESTED_ARRAYS_MAX: usize = 4;
+
 /// One value that a field has.
 pub(super) enum Found<'v> {
     /// A text; numbers and booleans as they are written.
@@ -25,10 +28,11 @@ pub(super) fn visit(
     let mut text = |it: Option<&str>| it.is_some_and(|it| take(Found::Text(it)));
     match field {
         Field::UriPath => text(event.request_uri.is_some().then(|| event.path())),
-        Field::Query(name) => event.query_values(name).any(|it| take(Found::Text(&it))),
+        // The API server takes the first of several (apimachinery, `Convert_Slice_string_To_string`).
+        Field::Query(name) => text(event.query_values(name).next().as_deref()),
         Field::Command => text(event.container_command().as_deref()),
         Field::Kubectl => text(kubectl(event).as_deref()),
-        Field::PeerIp => text(event.peer_ip()),
+        Field::PeerIp => text(event.peer_ip.as_deref()),
         Field::Path(path) => match path.as_str() {
             // What is read already needs no second walk.
             "verb" => text(event.verb.as_deref()),
@@ -43,7 +47,8 @@ pub(super) fn visit(
             "objectRef.apiGroup" => text(event.object.api_group.as_deref()),
             path => event.members.iter().any(|it| {
                 it.key().is_some_and(|key| {
-                    below(path, &key).is_some_and(|rest| walk(it.value, rest, take))
+                    below(path, &key)
+                        .is_some_and(|rest| walk(it.value, rest, NESTED_ARRAYS_MAX, take))
                 })
             }),
         },
@@ -64,19 +69,25 @@ fn below<'p>(path: &'p str, key: &str) -> Option<&'p str> {
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
 }
 
-fn walk(value: &str, path: &str, take: &mut dyn FnMut(Found<'_>) -> bool) -> bool {
+fn walk(
+    value: &str,
+    path: &str,
+    arrays_left: usize,
+    take: &mut dyn FnMut(Found<'_>) -> bool,
+) -> bool {
     match json::kind(value) {
         Kind::Object if path.is_empty() => take(Found::Other),
         Kind::Object => json::members(value).any(|it| {
-            it.key()
-                .is_some_and(|key| below(path, &key).is_some_and(|rest| walk(it.value, rest, take)))
+            it.key().is_some_and(|key| {
+                below(path, &key).is_some_and(|rest| walk(it.value, rest, NESTED_ARRAYS_MAX, take))
+            })
         }),
         Kind::Array => {
             let mut elements = json::elements(value).peekable();
             if elements.peek().is_none() && path.is_empty() {
                 return take(Found::Other);
             }
-            elements.any(|it| walk(it, path, take))
+            arrays_left > 0 && elements.any(|it| walk(it, path, arrays_left - 1, take))
         }
         Kind::Null => false,
         _ if !path.is_empty() => false,

@@ -6,6 +6,7 @@ mod value;
 
 use std::{
     fmt, fs,
+    io::Read,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -163,12 +164,14 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
             unwrap: unwrap::Settings {
                 preserve_original: raw.audit.preserve_original,
                 objects: raw.audit.objects,
-                // In the document, the event stands two levels deeper.
-                depth_max: depth_max.saturating_sub(2),
+                depth_max,
                 cluster: raw.audit.cluster.clone(),
             },
             items_max: limits.items_max,
             depth_max,
+            // A document grows by a third; the rest is room for alerts.
+            batch_bytes_max: usize::try_from(limits.decoded_bytes_max.saturating_mul(4))
+                .unwrap_or(usize::MAX),
         },
         rules: read_rules(&raw)?,
         limits: Limits {
@@ -280,6 +283,11 @@ fn alerts(raw: &Raw, wrong: &mut Vec<String>) -> AlertTarget {
     }
 }
 
+/// Longest time that can be set (seconds): a day.
+const SECONDS_MAX: u64 = 24 * 60 * 60;
+/// Largest number of anything else.
+const COUNT_MAX: u64 = 1 << 40;
+
 fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
     let limits = &raw.limits;
     let largest = limits.body_bytes_max.max(limits.decoded_bytes_max);
@@ -300,14 +308,31 @@ fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
         ("limits.body_idle_timeout_s", limits.body_idle_timeout_s),
         ("limits.header_read_timeout_s", limits.header_read_timeout_s),
         ("limits.request_deadline_s", limits.request_deadline_s),
+        ("limits.shutdown_grace_s", limits.shutdown_grace_s),
         ("elasticsearch.connect_timeout_s", raw.elasticsearch.connect_timeout_s),
         ("elasticsearch.request_timeout_s", raw.elasticsearch.request_timeout_s),
         ("retry.first_ms", raw.retry.first_ms),
+        ("retry.longest_ms", raw.retry.longest_ms),
     ] {
-        if value == 0 {
-            wrong.push(format!("{name}: must not be 0"));
+        let most = if name.ends_with("_s") { SECONDS_MAX } else { COUNT_MAX };
+        if value == 0 || value > most {
+            wrong.push(format!("{name}: must be from 1 to {most}"));
         }
     }
+}
+
+/// Largest rule file (bytes).
+const RULE_BYTES_MAX: u64 = 1 << 20;
+
+fn read_rule(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(RULE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > RULE_BYTES_MAX {
+        return Err(std::io::Error::other(format!(
+            "a rule file has at most {RULE_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(text)
 }
 
 fn read_rules(raw: &Raw) -> Result<Vec<Rule>, ConfigError> {
@@ -319,7 +344,7 @@ fn read_rules(raw: &Raw) -> Result<Vec<Rule>, ConfigError> {
     }
     for path in &raw.rules.paths {
         let read = |path: &Path| -> Result<(String, String), ConfigError> {
-            let text = fs::read_to_string(path)
+            let text = read_rule(path)
                 .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
             Ok((path.display().to_string(), text))
         };

@@ -206,7 +206,7 @@ impl Default for RawLimits {
             body_bytes_max: 100 << 20,
             decoded_bytes_max: 100 << 20,
             in_flight_bytes_max: 256 << 20,
-            items_max: 500_000,
+            items_max: 100_000,
             depth_max: 1000,
             connections_max: 4096,
             header_read_timeout_s: 300,

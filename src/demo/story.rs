@@ -51,15 +51,18 @@ pub(super) fn expected() -> impl Iterator<Item = (usize, &'static str)> {
 impl Story {
     pub(super) fn new(now: Timestamp) -> Self {
         let mut story = Self { events: Vec::new(), lines: HashMap::new() };
-        let mut ids: HashMap<&str, String> = HashMap::new();
+        let mut requests: HashMap<&str, (String, Timestamp)> = HashMap::new();
         let count = EVENTS.lines().count();
         for (index, line) in EVENTS.lines().enumerate() {
             let left = i32::try_from(count - index).unwrap_or(i32::MAX);
             let time = now.saturating_sub(STEP * left).unwrap_or(now);
             let original = json::get(line, "auditID").unwrap_or_default();
-            let id = ids.entry(original).or_insert_with(fresh_audit_id);
+            // The stages of one request share its auditID and the time when it came in.
+            let (id, received) =
+                requests.entry(original).or_insert_with(|| (fresh_audit_id(), time));
             story.lines.entry(id.clone()).or_insert(index + 1);
-            story.events.push(retold(line, id, &format!("{time:.6}")));
+            let times = [format!("{received:.6}"), format!("{time:.6}")];
+            story.events.push(retold(line, id, &times));
         }
         story
     }
@@ -121,7 +124,7 @@ fn fresh_audit_id() -> String {
 }
 
 /// The event with another auditID and other times; the rest keeps its bytes.
-fn retold(event: &str, audit_id: &str, time: &str) -> String {
+fn retold(event: &str, audit_id: &str, [received, staged]: &[String; 2]) -> String {
     let mut out = String::from("{");
     for member in json::members(event) {
         if out.len() > 1 {
@@ -132,7 +135,8 @@ fn retold(event: &str, audit_id: &str, time: &str) -> String {
         out.push_str("\":");
         match member.raw_key {
             "auditID" => json::push_string(&mut out, audit_id),
-            "requestReceivedTimestamp" | "stageTimestamp" => json::push_string(&mut out, time),
+            "requestReceivedTimestamp" => json::push_string(&mut out, received),
+            "stageTimestamp" => json::push_string(&mut out, staged),
             _ => out.push_str(member.value),
         }
     }

@@ -122,6 +122,11 @@ impl Elasticsearch {
             Ok(body) => body,
             Err(error) => return Attempt::Failed(error),
         };
+        if status < 400 && status != 200 {
+            // Something between us and Elasticsearch answered. What became of the items is not known.
+            let reason = format!("Elasticsearch answered a bulk request with status {status}");
+            return Attempt::Failed(AttemptError { reason });
+        }
         if status != 200 {
             return Attempt::Refused(Whole { status, body, retry_after_s });
         }

@@ -1,7 +1,8 @@
 use std::{
+    borrow::Cow,
     collections::{HashSet, VecDeque},
     fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -33,6 +34,8 @@ pub struct FileSettings {
 pub struct FileOutput {
     settings: FileSettings,
     recent: Mutex<Recent>,
+    /// Held as long as we write: two processes would cut each other's documents.
+    _lock: File,
 }
 
 /// A folder that cannot be used.
@@ -84,6 +87,12 @@ impl FileOutput {
             move |source| FileError { path, source }
         };
         fs::create_dir_all(&settings.dir).map_err(failed(&settings.dir))?;
+        let lock_path = settings.dir.join(".k8scop.lock");
+        let lock = File::create(&lock_path).map_err(failed(&lock_path))?;
+        lock.try_lock().map_err(|error| FileError {
+            path: settings.dir.clone(),
+            source: std::io::Error::other(format!("another k8scop writes here ({error})")),
+        })?;
         let mut recent = Recent::default();
         for entry in fs::read_dir(&settings.dir).map_err(failed(&settings.dir))? {
             let path = entry.map_err(failed(&settings.dir))?.path();
@@ -96,7 +105,7 @@ impl FileOutput {
                     .map_err(failed(&path))?;
             }
         }
-        Ok(Self { settings, recent: Mutex::new(recent) })
+        Ok(Self { settings, recent: Mutex::new(recent), _lock: lock })
     }
 
     pub(super) async fn bulk(output: &Arc<Self>, body: Bytes, slots: usize) -> Attempt {
@@ -110,7 +119,7 @@ impl FileOutput {
     fn store(&self, body: &[u8], slots: usize) -> Attempt {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let defaults = Defaults::default();
-        let mut items = Items::new(body, &defaults, usize::MAX, 1024);
+        let mut items = Items::new(body, &defaults, usize::MAX);
         let (mut members, mut answers, mut writes) =
             (Vec::new(), Vec::with_capacity(slots), Writes::default());
         while let Ok(Some(item)) = items.next_into(&mut members) {
@@ -303,38 +312,54 @@ fn set_aside(dir: &Path, index: &str, path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Reads a file that a former process wrote, cuts it after its last whole document, and learns its `_id`s.
+/// Reads a file that a former process wrote, cuts off a document at its end that was not written whole, and
+/// learns its `_id`s. A file that holds anything else is somebody's: it is left alone, and we do not start.
 fn recover(path: &Path, index: &str, max: usize, recent: &mut Recent) -> std::io::Result<()> {
     let mut reader = BufReader::new(OpenOptions::new().read(true).write(true).open(path)?);
-    let (mut good, mut action, mut line) = (0_u64, None::<Vec<u8>>, Vec::new());
+    let (mut good, mut pair, mut has_action) = (0_u64, Vec::new(), false);
     loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line)?;
-        if read == 0 || line.last() != Some(&b'\n') {
+        let start = pair.len();
+        let read = reader.read_until(b'\n', &mut pair)?;
+        let is_whole = pair.last() == Some(&b'\n') && read > 0;
+        if !is_whole {
             break;
         }
-        match action.take() {
-            None => action = Some(line.clone()),
-            Some(mut pair) => {
-                good += (pair.len() + line.len()) as u64;
-                pair.extend_from_slice(&line);
-                let defaults = Defaults::default();
-                let (mut items, mut members) = (Items::new(&pair, &defaults, 1, 1024), Vec::new());
-                if let Ok(Some(item)) = items.next_into(&mut members)
-                    && let Some(id) = item.shown.id
-                {
-                    recent.insert(key(index, &id), max);
-                }
-            }
+        if start == 0 {
+            has_action = true;
+            continue;
         }
+        let id = id_of(&pair).ok_or_else(|| {
+            let reason =
+                format!("byte {good}: no document that k8scop wrote; use a folder of its own");
+            std::io::Error::other(reason)
+        })?;
+        recent.insert(key(index, &id), max);
+        good += pair.len() as u64;
+        pair.clear();
+        has_action = false;
     }
-    let mut file = reader.into_inner();
-    if good < file.seek(SeekFrom::End(0))? {
-        tracing::warn!(file = %path.display(), kept_bytes = good, "cut off a document that was not written whole");
-        file.set_len(good)?;
-        file.sync_all()?;
+    if pair.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let ours: [&[u8]; 2] = [b"{\"create\":{\"_index\":", b"{\"index\":{\"_index\":"];
+    let starts = |it: &&[u8]| pair.starts_with(it) || (!has_action && it.starts_with(&pair));
+    if !ours.iter().any(starts) {
+        let reason = format!("byte {good}: no document that k8scop wrote; use a folder of its own");
+        return Err(std::io::Error::other(reason));
+    }
+    let file = reader.into_inner();
+    tracing::warn!(file = %path.display(), kept_bytes = good, "cut off a document that was not written whole");
+    file.set_len(good)?;
+    file.sync_all()
+}
+
+/// The `_id` of an action and its document, as [`Writes`] writes them.
+fn id_of(pair: &[u8]) -> Option<String> {
+    let defaults = Defaults::default();
+    let (mut items, mut members) = (Items::new(pair, &defaults, 2), Vec::new());
+    let item = items.next_into(&mut members).ok()??;
+    let is_one = items.next_into(&mut members).ok()?.is_none();
+    item.action.ok().filter(|it| is_one && it.op.has_source())?.id.map(Cow::into_owned)
 }
 
 #[cfg(test)]
@@ -360,6 +385,7 @@ mod tests {
                 .unwrap()
                 .map(|it| it.unwrap().file_name().into_string().unwrap())
                 .collect();
+            names.retain(|it: &String| it.ends_with(".ndjson"));
             names.sort();
             names
         }
@@ -426,6 +452,41 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), whole, "cut at {cut}");
             store(&output, &create("a", "2"), &[409]);
         }
+    }
+
+    #[test]
+    fn files_of_others_are_left_alone() {
+        for text in [
+            "{\"a\":1}\n{\"b\":2}\n{\"c\":3}\n",
+            "no line end",
+            "{\"a\":1}",
+            "{\"delete\":{\"_index\":\"a\",\"_id\":\"1\"}}\n\n",
+        ] {
+            let folder = Folder::new("others");
+            fs::create_dir_all(&folder.0).unwrap();
+            let path = folder.0.join("mine.ndjson");
+            fs::write(&path, text).unwrap();
+            let settings =
+                FileSettings { dir: folder.0.clone(), rotate_bytes: 1 << 20, recent_ids_max: 3 };
+            let error = FileOutput::open(settings).unwrap_err().to_string();
+            assert!(
+                error.contains("mine.ndjson: byte 0: no document that k8scop wrote"),
+                "{error}"
+            );
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn two_do_not_write_into_one_folder() {
+        let folder = Folder::new("two");
+        let first = folder.output(1 << 20);
+        let settings =
+            FileSettings { dir: folder.0.clone(), rotate_bytes: 1 << 20, recent_ids_max: 3 };
+        let error = FileOutput::open(settings).unwrap_err().to_string();
+        assert!(error.contains("another k8scop writes here"), "{error}");
+        drop(first);
+        folder.output(1 << 20);
     }
 
     #[test]

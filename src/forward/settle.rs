@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep};
 use super::{Attempt, AttemptError, Output, Passed, Whole, may_pass_later};
 use crate::{
     bulk::{AnswerItem, OutgoingBatch, Refusal, error_body},
-    json,
     metrics::Metrics,
 };
 
@@ -32,6 +31,9 @@ impl Backoff {
         span.mul_f64(random.clamp(0.0, 1.0))
     }
 }
+
+/// Longest `Retry-After` that is believed (seconds). It is longer than any deadline.
+const RETRY_AFTER_S_MAX: u64 = 24 * 60 * 60;
 
 /// How a batch ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -154,7 +156,8 @@ impl Open {
             Attempt::Failed(error) => unavailable(&error),
         };
         if may_pass_later(whole.status) {
-            let at_least = Duration::from_secs(whole.retry_after_s.unwrap_or_default());
+            let told_s = whole.retry_after_s.unwrap_or_default().min(RETRY_AFTER_S_MAX);
+            let at_least = Duration::from_secs(told_s);
             self.whole = Some(whole);
             return Next::Again { at_least };
         }
@@ -216,22 +219,7 @@ fn unavailable(error: &AttemptError) -> Whole {
 }
 
 fn item_of(whole: Option<&Whole>) -> AnswerItem {
-    let status = whole.map_or(503, |it| it.status);
-    let mut object = format!("{{\"status\":{status},\"error\":{{\"type\":");
-    let text = whole.map(|it| String::from_utf8_lossy(&it.body).into_owned()).unwrap_or_default();
-    let error = json::check(&text, 512).ok().and_then(|_| json::get(&text, "error"));
-    let part = |name| error.and_then(|it| json::string(json::get(it, name)?));
-    json::push_string(
-        &mut object,
-        part("type").as_deref().unwrap_or("k8scop_output_unavailable_exception"),
-    );
-    object.push_str(",\"reason\":");
-    json::push_string(
-        &mut object,
-        part("reason").as_deref().unwrap_or("the output gave no answer for this item"),
-    );
-    object.push_str("}}");
-    AnswerItem { status, object }
+    whole.map_or_else(|| AnswerItem::unavailable(b""), |it| AnswerItem::told(it.status, &it.body))
 }
 
 #[cfg(test)]

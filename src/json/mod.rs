@@ -8,6 +8,7 @@ mod scan;
 mod text;
 
 pub use scan::{
-    JsonError, Kind, MEMBERS_MAX, Member, check, elements, get, kind, member, members, object,
+    DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Member, check, elements, get, kind, member, members,
+    object,
 };
 pub use text::{decode, push_string, string, unescape_into};

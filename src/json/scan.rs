@@ -4,7 +4,9 @@ use thiserror::Error;
 
 use super::text;
 
-/// Deepest nesting that [`check`] can be asked for. Jackson, which Elasticsearch parses with, stops at 1,000
+/// Deepest nesting that can be asked for. Each level costs a bit.
+pub const DEPTH_MAX: usize = 1 << 20;
+/// Levels that cost no allocation. Jackson, which Elasticsearch parses with, stops at 1,000
 /// (`StreamReadConstraints.DEFAULT_MAX_DEPTH`, jackson-core 2.15).
 const DEPTH_BITS: usize = 1024;
 /// Most members that [`object`] notes: they cost 32 bytes each, so that a body of tiny members would grow six
@@ -101,7 +103,7 @@ pub fn kind(value: &str) -> Kind {
     }
 }
 
-/// Checks that `text` is exactly one JSON value (RFC 8259), at most `depth_max` (≤ 1024) levels deep.
+/// Checks that `text` is exactly one JSON value (RFC 8259), at most `depth_max` (≤ [`DEPTH_MAX`]) levels deep.
 pub fn check(text: &str, depth_max: usize) -> Result<Kind, JsonError> {
     let mut scanner = Scanner::new(text, depth_max);
     scanner.blanks();
@@ -111,12 +113,13 @@ pub fn check(text: &str, depth_max: usize) -> Result<Kind, JsonError> {
     Ok(kind(text.get(start..).unwrap_or_default()))
 }
 
-/// Checks that `text` is exactly one JSON object and notes its members in `out`, in the order of the text.
+/// Checks that `text` is exactly one JSON object and notes its members in `out`, in the order of the text. Gives
+/// back how deep it is (levels).
 pub fn object<'a>(
     text: &'a str,
     depth_max: usize,
     out: &mut Vec<Member<'a>>,
-) -> Result<(), JsonError> {
+) -> Result<usize, JsonError> {
     let mut scanner = Scanner::new(text, depth_max);
     scanner.blanks();
     if scanner.peek() != Some(b'{') {
@@ -128,7 +131,8 @@ pub fn object<'a>(
     scanner.blanks();
     if scanner.peek() == Some(b'}') {
         scanner.at += 1;
-        return scanner.end();
+        scanner.end()?;
+        return Ok(1);
     }
     loop {
         let raw_key = scanner.key()?;
@@ -141,7 +145,10 @@ pub fn object<'a>(
         scanner.blanks();
         match scanner.next()? {
             b',' => scanner.blanks(),
-            b'}' => return scanner.end(),
+            b'}' => {
+                scanner.end()?;
+                return Ok(scanner.deepest.max(1));
+            }
             _ => return Err(scanner.unexpected_before()),
         }
     }
@@ -165,7 +172,7 @@ pub fn get<'a>(object_text: &'a str, name: &str) -> Option<&'a str> {
 
 fn opened(text: &str, wanted: Kind) -> Option<Scanner<'_>> {
     (kind(text) == wanted).then(|| {
-        let mut scanner = Scanner::new(text, DEPTH_BITS);
+        let mut scanner = Scanner::new(text, DEPTH_MAX);
         scanner.at = 1;
         scanner.blanks();
         scanner
@@ -223,11 +230,18 @@ struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
     depth_max: usize,
+    deepest: usize,
 }
 
 impl<'a> Scanner<'a> {
     fn new(text: &'a str, depth_max: usize) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0, depth_max: depth_max.min(DEPTH_BITS) }
+        Self {
+            text,
+            bytes: text.as_bytes(),
+            at: 0,
+            depth_max: depth_max.min(DEPTH_MAX),
+            deepest: 0,
+        }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -299,6 +313,7 @@ impl<'a> Scanner<'a> {
                     }
                     let is_object = opening == b'{';
                     open.push(is_object);
+                    self.deepest = self.deepest.max(level + open.len - 1);
                     self.blanks();
                     if self.peek() == Some(if is_object { b'}' } else { b']' }) {
                         self.at += 1;
@@ -412,13 +427,21 @@ impl<'a> Scanner<'a> {
 #[derive(Default)]
 struct Nesting {
     bits: [u64; DEPTH_BITS / 64],
+    more: Vec<u64>,
     len: usize,
 }
 
 impl Nesting {
     fn push(&mut self, is_object: bool) {
-        if let Some(word) = self.bits.get_mut(self.len / 64) {
-            let bit = 1 << (self.len % 64);
+        let (index, bit) = (self.len / 64, 1 << (self.len % 64));
+        if index >= self.bits.len() + self.more.len() {
+            self.more.push(0);
+        }
+        let word = match index.checked_sub(self.bits.len()) {
+            None => self.bits.get_mut(index),
+            Some(index) => self.more.get_mut(index),
+        };
+        if let Some(word) = word {
             *word = if is_object { *word | bit } else { *word & !bit };
         }
         self.len += 1;
@@ -430,7 +453,11 @@ impl Nesting {
 
     fn last(&self) -> Option<bool> {
         let top = self.len.checked_sub(1)?;
-        self.bits.get(top / 64).map(|word| word & (1 << (top % 64)) != 0)
+        let word = match (top / 64).checked_sub(self.bits.len()) {
+            None => self.bits.get(top / 64),
+            Some(index) => self.more.get(index),
+        };
+        word.map(|word| word & (1 << (top % 64)) != 0)
     }
 }
 

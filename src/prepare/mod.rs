@@ -9,6 +9,7 @@ use std::{borrow::Cow, fmt::Write, ops::Range, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 
 use crate::{
     bulk::{
@@ -18,7 +19,7 @@ use crate::{
     classify::{self, Alert, Classifier},
     json::{self, Member},
     rules::{Level, OncePer},
-    unwrap::{self, Found, Labels, Scratch},
+    unwrap::{self, Found, Labels, Reduced, Scratch},
 };
 
 /// Dataset of the audit events.
@@ -57,6 +58,22 @@ pub enum AlertTarget {
     Daily(String),
 }
 
+/// A request that is refused as a whole for its size.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum TooLarge {
+    /// Too many items.
+    #[error(transparent)]
+    Items(#[from] TooManyItems),
+    /// Its documents and alerts together.
+    #[error(
+        "documents and alerts of the request have more than {limit} bytes: send smaller batches"
+    )]
+    Batch {
+        /// Bytes allowed.
+        limit: usize,
+    },
+}
+
 /// What is done with items.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -74,6 +91,8 @@ pub struct Policy {
     pub items_max: usize,
     /// Deepest document (levels).
     pub depth_max: usize,
+    /// Most bytes that one request may become.
+    pub batch_bytes_max: usize,
 }
 
 /// A request, ready to be sent.
@@ -166,13 +185,14 @@ impl Preparer {
         &self.classifier
     }
 
-    /// Reads a bulk body and writes the batch. Refuses the whole request only when it has too many items.
+    /// Reads a bulk body and writes the batch. Refuses the whole request only when it has too many items, or
+    /// would grow beyond measure.
     pub fn prepare(
         &self,
         body: &[u8],
         defaults: &Defaults,
         now: Timestamp,
-    ) -> Result<Prepared, TooManyItems> {
+    ) -> Result<Prepared, TooLarge> {
         let mut run = Run {
             preparer: self,
             defaults,
@@ -183,10 +203,13 @@ impl Preparer {
             last_index: None,
             counts: Counts::default(),
         };
-        let mut items = Items::new(body, defaults, self.policy.items_max, self.policy.depth_max);
+        let mut items = Items::new(body, defaults, self.policy.items_max);
         let (mut plans, mut members, mut buffer) = (Vec::new(), Vec::new(), String::new());
         while let Some(item) = items.next_into(&mut members)? {
             plans.push(run.item(&item, &members, &mut buffer));
+            if run.out.len() > self.policy.batch_bytes_max {
+                return Err(TooLarge::Batch { limit: self.policy.batch_bytes_max });
+            }
         }
         run.counts.items = plans.len() as u64;
         Ok(Prepared { batch: OutgoingBatch::new(run.out, run.slots), plans, counts: run.counts })
@@ -220,9 +243,9 @@ impl Run<'_> {
                 Fate::Refused(refusal.clone())
             }
             Ok(action) if matches!(action.op, Op::Index | Op::Create) => {
-                self.document(action, item.source, members, buffer, &mut id)
+                self.document(action, item, members, buffer, &mut id)
             }
-            Ok(action) => self.as_it_came(action, item.source),
+            Ok(action) => self.as_it_came(action, item),
         };
         Plan { name, index, id, fate }
     }
@@ -239,12 +262,21 @@ impl Run<'_> {
         }
     }
 
-    fn as_it_came(&mut self, action: &Action<'_>, source: &str) -> Fate {
+    fn as_it_came(&mut self, action: &Action<'_>, item: &Item<'_>) -> Fate {
+        let limit = self.preparer.policy.depth_max;
+        if item.depth > limit {
+            self.counts.refused += 1;
+            return Fate::Refused(Refusal {
+                status: 400,
+                kind: "document_parsing_exception",
+                reason: format!("the document is {} levels deep, {limit} are allowed", item.depth),
+            });
+        }
         let start = self.out.len();
         action.write(self.defaults, &mut self.out);
         self.out.push('\n');
         if action.op.has_source() {
-            self.out.push_str(source);
+            self.out.push_str(item.source);
             self.out.push('\n');
         }
         self.sent(start, Vec::new(), false)
@@ -258,15 +290,15 @@ impl Run<'_> {
     fn document(
         &mut self,
         action: &Action<'_>,
-        source: &str,
+        item: &Item<'_>,
         members: &[Member<'_>],
         buffer: &mut String,
         id: &mut Option<String>,
     ) -> Fate {
         let preparer = self.preparer;
-        match unwrap::find(members, &preparer.policy.unwrap, buffer) {
+        match unwrap::find(members, item.depth, &preparer.policy.unwrap, buffer) {
             Some(found) => self.audit(action, &found, members, id),
-            None if unwrap::is_broken(members) => {
+            None if unwrap::is_broken(members) && item.depth < preparer.policy.depth_max => {
                 self.counts.broken += 1;
                 let start = self.out.len();
                 action.write(self.defaults, &mut self.out);
@@ -275,7 +307,7 @@ impl Run<'_> {
                 self.out.push('\n');
                 self.sent(start, Vec::new(), false)
             }
-            None => self.as_it_came(action, source),
+            None => self.as_it_came(action, item),
         }
     }
 
@@ -305,8 +337,12 @@ impl Run<'_> {
             kubectl: command.as_deref(),
             rules: &titles,
         };
-        let made = (id.is_none() && policy.ids == Ids::Audit).then(|| made_id(found, None));
-        let final_id = id.as_deref().or(made.as_deref());
+        // An `index` with the client's `_id` would replace what is there; a data stream only creates, and takes
+        // documents of many of the client's indices. Its `_id` there is ours, so that no event hides another.
+        let replaces = reroute && action.op == Op::Index && id.is_some();
+        let made =
+            (replaces || (id.is_none() && policy.ids == Ids::Audit)).then(|| made_id(found, None));
+        let final_id = made.as_deref().or(id.as_deref());
         let start = self.out.len();
         let target = match (policy.route, &made) {
             (Route::Reroute, _) => {
@@ -315,7 +351,7 @@ impl Run<'_> {
                 Cow::Owned(target)
             }
             (Route::Keep, Some(made)) => {
-                action.write_with_id(action.op, made, self.defaults, &mut self.out);
+                action.write_with_id(Op::Create, made, self.defaults, &mut self.out);
                 Cow::Borrowed(action.index.as_ref())
             }
             (Route::Keep, None) => {
@@ -334,8 +370,7 @@ impl Run<'_> {
             &mut self.out,
         );
         self.out.push('\n');
-        let changed = reroute && action.op == Op::Index;
-        let mut fate = self.sent(start, Vec::new(), made.is_some() || changed);
+        let mut fate = self.sent(start, Vec::new(), made.is_some());
         if let Fate::Sent { is_audit, .. } = &mut fate {
             *is_audit = true;
         }
@@ -352,7 +387,7 @@ impl Run<'_> {
                 alerts.push(hit);
             }
         }
-        if made.is_some() {
+        if id.is_none() {
             *id = made;
         }
         fate
@@ -375,7 +410,15 @@ impl Run<'_> {
         let when = unwrap::when(&found.event, self.now);
         let index = match &policy.alerts {
             AlertTarget::DataStream => format!("logs-{DATASET_ALERTS}-{namespace}"),
-            AlertTarget::Daily(prefix) => format!("{prefix}-{}", when.at.strftime("%Y.%m.%d")),
+            AlertTarget::Daily(prefix) => {
+                // One alert for a request has one day, though its stages may end on another.
+                let received = || found.event.received.as_deref()?.parse::<Timestamp>().ok();
+                let day = match rule.once_per {
+                    OncePer::Request => received().filter(|it| *it <= when.at).unwrap_or(when.at),
+                    OncePer::Stage => when.at,
+                };
+                format!("{prefix}-{}", day.strftime("%Y.%m.%d"))
+            }
         };
         let start = self.out.len();
         self.out.push_str("{\"create\":{\"_index\":");
@@ -428,6 +471,10 @@ pub fn is_namespace(text: &str) -> bool {
 }
 
 /// The `_id` of an event's document, or of the alert that a rule raises on it: 32 hex digits of a SHA-256.
+///
+/// The auditID alone does not tell requests apart: the API server takes it from the header `Audit-ID` (apiserver
+/// 1.35, `pkg/endpoints/filters/audit_init.go`), so a client could give two requests one, and the second would
+/// count as there already. When the API server received a request, the client does not choose.
 fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> String {
     let event = &found.event;
     let mut hash = Sha256::new();
@@ -436,8 +483,15 @@ fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> String {
         hash.update(text);
     };
     part(found.cluster().unwrap_or_default());
-    // An event without an auditID is told from others by all of its bytes.
-    part(event.audit_id.as_deref().unwrap_or(event.text));
+    for text in
+        [&event.audit_id, &event.received, &event.user_name, &event.verb, &event.request_uri]
+    {
+        part(text.as_deref().unwrap_or_default());
+    }
+    if event.audit_id.is_none() || event.received.is_none() {
+        // Nothing else tells it from others.
+        part(event.text);
+    }
     match rule {
         None => part(event.stage.as_deref().unwrap_or_default()),
         Some((rule, once_per)) => {
@@ -472,6 +526,14 @@ fn slot(status: u16, conflict_is_success: bool) -> Slot {
 }
 
 impl Prepared {
+    /// About how much memory the batch and its answer take (bytes).
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        /// An item's answer, and what is kept of it until then.
+        const ITEM_BYTES: usize = 400;
+        (self.batch.len_bytes() + (self.plans.len() + self.batch.slot_count()) * ITEM_BYTES) as u64
+    }
+
     /// Items in the request.
     #[must_use]
     pub fn item_count(&self) -> usize {
@@ -482,7 +544,11 @@ impl Prepared {
     /// and their slots in the first batch; `None` if there are none. What a client of the API server wrote into
     /// a request must not keep the record of that request from being stored.
     #[must_use]
-    pub fn reduced(&self, answers: &[AnswerItem]) -> Option<(OutgoingBatch, Vec<usize>)> {
+    pub fn reduced(
+        &self,
+        answers: &[AnswerItem],
+        form: Reduced,
+    ) -> Option<(OutgoingBatch, Vec<usize>)> {
         let (mut out, mut places, mut slots) = (String::new(), Vec::new(), Vec::new());
         for plan in &self.plans {
             let Fate::Sent { slot, is_audit: true, .. } = plan.fate else { continue };
@@ -493,7 +559,7 @@ impl Prepared {
             let start = out.len();
             out.push_str(action);
             out.push('\n');
-            unwrap::write_reduced(document.trim_end(), &error_of(&answer.object), &mut out);
+            unwrap::write_reduced(document.trim_end(), form, &error_of(&answer.object), &mut out);
             out.push('\n');
             places.push(start..out.len());
             slots.push(slot);
@@ -556,7 +622,7 @@ impl Prepared {
             }
             (Slot::Stored, None) => {
                 tally.stored += 1;
-                reply.answered(&plan.name, index, &document.object);
+                reply.answered(&plan.name, index, id, document);
             }
             (Slot::Duplicate, None) => {
                 tally.duplicate += 1;
@@ -564,14 +630,14 @@ impl Prepared {
             }
             (Slot::Returned, _) => {
                 tally.returned += 1;
-                reply.answered(&plan.name, index, &document.object);
+                reply.answered(&plan.name, index, id, document);
             }
             (Slot::Rejected, _) => {
                 match document.status {
                     409 => tally.duplicate += 1,
                     _ => tally.rejected += 1,
                 }
-                reply.answered(&plan.name, index, &document.object);
+                reply.answered(&plan.name, index, id, document);
             }
         }
     }

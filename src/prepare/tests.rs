@@ -18,6 +18,7 @@ fn policy() -> Policy {
         },
         items_max: 1000,
         depth_max: 1000,
+        batch_bytes_max: 1 << 30,
     }
 }
 
@@ -115,9 +116,10 @@ fn ids_are_made_from_cluster_audit_id_and_stage() {
     assert_eq!(id_of(&secrets, None), id_of(&secrets, None));
     assert_ne!(id_of(&secrets, None)[0], id_of(&audit("b", "secrets"), None)[0]);
     assert_ne!(id_of(&secrets, None)[0], id_of(&secrets, Some("d"))[0]);
-    let started = secrets.replace("ResponseComplete", "ResponseStarted");
-    assert_ne!(id_of(&secrets, None)[0], id_of(&started, None)[0], "each stage is a document");
-    assert_eq!(id_of(&secrets, None)[1], id_of(&started, None)[1], "both are one alert");
+    let timed = secrets.replacen('{', r#"{"requestReceivedTimestamp":"2026-03-01T10:00:00Z","#, 1);
+    let started = timed.replace("ResponseComplete", "ResponseStarted");
+    assert_ne!(id_of(&timed, None)[0], id_of(&started, None)[0], "each stage is a document");
+    assert_eq!(id_of(&timed, None)[1], id_of(&started, None)[1], "both are one alert");
     let nameless = secrets.replace("\"auditID\":\"a\",", "");
     assert_ne!(id_of(&nameless, None)[0], id_of(&nameless.replace("mallory", "eve"), None)[0]);
 }
@@ -131,14 +133,33 @@ fn an_event_stays_where_it_is_when_told_so() {
         in_message(&audit("a", "secrets"))
     );
     let out = outgoing(&prepared(&preparer(keep), body.as_bytes()));
-    assert_eq!(out[0].0["index"]["_index"], "filebeat-x");
-    assert_eq!(out[0].0["index"]["routing"], "r");
-    assert!(out[0].0["index"]["_id"].is_string());
+    assert_eq!(
+        out[0].0["create"]["_index"], "filebeat-x",
+        "nothing is replaced under an id of ours"
+    );
+    assert_eq!(out[0].0["create"]["routing"], "r");
+    assert!(out[0].0["create"]["_id"].is_string());
     assert!(out[0].1.get("data_stream").is_none());
     assert_eq!(out[1].0["create"]["_index"], "alerts-2026.03.01");
     let own = Policy { route: Route::Keep, ids: Ids::Elasticsearch, ..policy() };
     let out = outgoing(&prepared(&preparer(own), body.as_bytes()));
     assert_eq!(out[0].0, json!({"index": {"_index": "filebeat-x", "routing": "r"}}));
+}
+
+#[test]
+fn a_request_that_ends_after_midnight_is_one_alert_of_one_day() {
+    let daily = Policy { alerts: AlertTarget::Daily("alerts".into()), ..policy() };
+    let preparer = preparer(daily);
+    let day_of = |stage: &str, time: &str| {
+        let event = audit("a", "secrets")
+            .replace("ResponseComplete", stage)
+            .replace("\"stageTimestamp\":\"2026-03-01T10:00:00.000001Z\"", &format!("\"requestReceivedTimestamp\":\"2026-02-28T23:59:00Z\",\"stageTimestamp\":\"{time}\""));
+        let body = format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{}\n", in_message(&event));
+        outgoing(&prepared(&preparer, body.as_bytes()))[1].0.clone()
+    };
+    let started = day_of("ResponseStarted", "2026-02-28T23:59:01Z");
+    assert_eq!(started["create"]["_index"], "alerts-2026.02.28");
+    assert_eq!(started, day_of("ResponseComplete", "2026-03-01T00:03:00Z"));
 }
 
 #[test]
@@ -215,10 +236,52 @@ fn a_conflict_on_the_clients_own_id_is_the_clients() {
     let preparer = preparer(policy());
     let (answer, tally) = reply(&prepared(&preparer, body("create").as_bytes()), &[409]);
     assert_eq!((&answer["items"][0]["create"]["status"], tally.duplicate), (&json!(409), 1));
-    // An `index` that was rerouted had to become a `create`: to the client it is what it asked for, done.
-    let (answer, tally) = reply(&prepared(&preparer, body("index").as_bytes()), &[409]);
-    assert_eq!((&answer["items"][0]["index"]["status"], tally.duplicate), (&json!(200), 1));
-    assert_eq!(answer["items"][0]["index"]["_id"], "own");
+    // An `index` that is rerouted becomes a `create` under an `_id` of ours: two documents that the client keeps
+    // apart by their index stay two, and the client sees its own `_id`.
+    let indexed = prepared(&preparer, body("index").as_bytes());
+    let other = prepared(
+        &preparer,
+        body("index").replace("audit-", "b-").replace("\\\"a\\\"", "\\\"b\\\"").as_bytes(),
+    );
+    let id_of = |it: &Prepared| outgoing(it)[0].0["create"]["_id"].as_str().unwrap().to_owned();
+    assert_ne!(id_of(&indexed), "own");
+    assert_ne!(id_of(&indexed), id_of(&other));
+    for (status, told) in [(201, 201), (409, 200)] {
+        let (answer, _) = reply(&indexed, &[status]);
+        assert_eq!(answer["items"][0]["index"]["status"], told);
+        assert_eq!(answer["items"][0]["index"]["_id"], "own");
+    }
+}
+
+#[test]
+fn an_audit_id_that_a_client_chose_hides_nothing() {
+    let preparer = preparer(policy());
+    let ids = |event: &str| -> Vec<String> {
+        let body = format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{}\n", in_message(event));
+        let out = outgoing(&prepared(&preparer, body.as_bytes()));
+        out.iter().map(|(it, _)| it["create"]["_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let at = |time: &str| {
+        audit("chosen", "secrets").replacen(
+            '{',
+            &format!("{{\"requestReceivedTimestamp\":\"{time}\","),
+            1,
+        )
+    };
+    let (first, second) =
+        (ids(&at("2026-03-01T10:00:00.000001Z")), ids(&at("2026-03-01T10:00:00.000002Z")));
+    assert_eq!(first, ids(&at("2026-03-01T10:00:00.000001Z")));
+    assert_ne!(first[0], second[0], "the event");
+    assert_ne!(first[1], second[1], "its alert");
+}
+
+#[test]
+fn a_batch_does_not_grow_beyond_measure() {
+    let small = Policy { batch_bytes_max: 5000, ..policy() };
+    let body =
+        format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{}\n", in_message(&audit("a", "secrets")));
+    let refused = preparer(small).prepare(body.repeat(5).as_bytes(), &Defaults::default(), now());
+    assert_eq!(refused.unwrap_err(), TooLarge::Batch { limit: 5000 });
 }
 
 /// A piece of a bulk body and what must become of it.
@@ -274,10 +337,10 @@ impl Piece {
             ),
             Self::Delete(n) => ("delete", "plain", id(n)),
             Self::Update(n) => ("update", "plain", id(n)),
-            Self::Bad(Bad::UnknownAction) => ("frobnicate", "", None),
+            Self::Bad(Bad::UnknownAction) => ("frobnicate", "bad", None),
             Self::Bad(Bad::GarbageLine) => ("index", "", None),
-            Self::Bad(Bad::UnknownParameter | Bad::NoIndex) => ("create", "", None),
-            Self::Bad(Bad::DeleteWithoutId) => ("delete", "", None),
+            Self::Bad(Bad::NoIndex) => ("create", "", None),
+            Self::Bad(Bad::DeleteWithoutId) => ("delete", "bad", None),
             Self::Bad(Bad::BrokenUpdate) => ("update", "bad", Some("1".into())),
             Self::Bad(_) => ("create", "bad", None),
         }
@@ -393,6 +456,7 @@ fn render(pieces: &[Piece], ends: &[bool], blanks: &[bool], last_end: bool) -> V
 /// What the item must say, by what was said of its document and of its alert.
 fn expected_status(piece: &Piece, statuses: &[u16]) -> u16 {
     let Some((&document, alerts)) = statuses.split_first() else { return 400 };
+    // The `_id` is ours: where the client gave none, and where its `index` had to become a `create`.
     let forgiven = matches!(piece, Piece::Event { own_id, index, .. } if !own_id || *index);
     let document = if document == 409 && forgiven { 200 } else { document };
     match alerts.first() {
@@ -447,7 +511,7 @@ proptest! {
             let status = expected_status(piece, of_piece);
             prop_assert_eq!(&got["status"], status, "{:?} {:?}", piece, of_piece);
             // Where Elasticsearch's own item is passed on, so is its `_id`; it is "es" here.
-            if !piece.is_good() {
+            if !piece.is_good() || id.is_some() {
                 prop_assert_eq!(&got["_id"], &json!(id));
             }
             prop_assert_eq!(got.get("error").is_some(), status >= 300);

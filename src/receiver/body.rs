@@ -135,7 +135,7 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
     }
 }
 
-fn busy() -> Refusal {
+pub(super) fn busy() -> Refusal {
     refusal(
         429,
         "es_rejected_execution_exception",

@@ -8,12 +8,13 @@ use hyper::{
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Receiver, Reply, body, pass, respond};
+use super::{Receiver, Reply, body, budget::Share, pass, respond};
 use crate::{
-    bulk::{Defaults, Refusal},
+    bulk::{AnswerItem, Defaults, Refusal},
     forward::{Delivery, Passed, Whole},
     metrics::{Metrics, PROVIDERS},
     prepare::{Prepared, Tally},
+    unwrap::Reduced,
 };
 
 /// The label `input` of what is counted here.
@@ -23,16 +24,15 @@ const INPUT: &str = "bulk";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target(Option<String>);
 
-/// The target, if the path is one of bulk requests.
+/// The target, if the path is one of bulk requests, however it is spelled: Elasticsearch decodes the parts of a
+/// path and passes over empty ones.
 pub(super) fn target(path: &str) -> Option<Target> {
-    let path = path.strip_prefix('/')?;
-    let path = path.strip_suffix('/').unwrap_or(path);
-    match path.rsplit_once('/') {
-        None if path == "_bulk" => Some(Target(None)),
-        Some((index, "_bulk")) if !index.is_empty() && !index.contains('/') => {
-            let index = percent_encoding::percent_decode_str(index).decode_utf8().ok()?;
-            Some(Target(Some(index.into_owned())))
-        }
+    let decoded = |part| percent_encoding::percent_decode_str(part).decode_utf8().ok();
+    let parts: Vec<_> =
+        path.split('/').filter(|it| !it.is_empty()).map(decoded).collect::<Option<_>>()?;
+    match parts.as_slice() {
+        [bulk] if bulk == "_bulk" => Some(Target(None)),
+        [index, bulk] if bulk == "_bulk" => Some(Target(Some(index.clone().into_owned()))),
         _ => None,
     }
 }
@@ -64,7 +64,7 @@ pub(super) async fn answer(
         }
     });
     match answer.await {
-        Ok(Ok(outcome)) => respond::json(outcome.status, outcome.body, &headers),
+        Ok(Ok((outcome, share))) => respond::held(outcome.status, outcome.body, &headers, share),
         Ok(Err(refusal)) => refused(&refusal, &headers),
         Err(_gone) => {
             let reason = "the request was not seen through to its end: send it again".into();
@@ -87,9 +87,8 @@ async fn deliver(
     received: body::Received,
     defaults: Defaults,
     passed: Passed,
-) -> Result<Whole, Refusal> {
+) -> Result<(Whole, Share), Refusal> {
     let started = Instant::now();
-    let deadline = tokio::time::Instant::now() + receiver.limits.request_deadline;
     let worker = Arc::clone(receiver);
     let prepared = tokio::task::spawn_blocking(move || prepare(&worker, received, &defaults)).await;
     let (prepared, share) = prepared.map_err(|error| {
@@ -100,6 +99,8 @@ async fn deliver(
             reason: "the request could not be prepared".into(),
         }
     })??;
+    // From here on: a body that takes long to read must not be sent back unsent, again and again.
+    let deadline = tokio::time::Instant::now() + receiver.limits.request_deadline;
     let mut in_flight = InFlight::new(&receiver.metrics, prepared.item_count());
     let answers = settled(receiver, &prepared, &passed, deadline).await;
     let rules = receiver.preparer.classifier().rules();
@@ -116,8 +117,7 @@ async fn deliver(
             Whole { status: 200, body: body.into(), retry_after_s: None }
         }
     };
-    drop(share);
-    Ok(whole)
+    Ok((whole, share))
 }
 
 /// Delivers the batch, and then what Elasticsearch would not take of it in a form that it takes.
@@ -134,13 +134,17 @@ async fn settled(
         Delivery::Items(answers) => answers,
         whole @ Delivery::Whole(_) => return whole,
     };
-    if let Some((batch, slots)) = prepared.reduced(&answers)
-        && let Delivery::Items(second) = receiver.forwarder.deliver(&batch, passed, deadline).await
-    {
+    for form in [Reduced::WithoutObjects, Reduced::TextOnly] {
+        let Some((batch, slots)) = prepared.reduced(&answers, form) else { break };
+        let second = match receiver.forwarder.deliver(&batch, passed, deadline).await {
+            Delivery::Items(second) => second,
+            // It could not be tried: what was refused is not refused for good.
+            Delivery::Whole(whole) => vec![AnswerItem::unavailable(&whole.body); slots.len()],
+        };
         for (slot, answer) in slots.into_iter().zip(second) {
             // Refused again, it keeps the first reason: that one tells of the document as it was meant.
             if let Some(first) = answers.get_mut(slot).filter(|_| answer.status != 400) {
-                receiver.metrics.reduced_events.inc();
+                receiver.metrics.reduced_events.inc_by(u64::from(answer.status < 300));
                 *first = answer;
             }
         }
@@ -153,29 +157,31 @@ fn prepare(
     receiver: &Receiver,
     received: body::Received,
     defaults: &Defaults,
-) -> Result<(Prepared, super::budget::Share), Refusal> {
+) -> Result<(Prepared, Share), Refusal> {
     let metrics = &receiver.metrics;
     metrics.received_bytes.with_label_values(&[INPUT]).inc_by(received.bytes.len() as u64);
-    let (body, share) = received.decoded(receiver.limits.decoded_bytes_max)?;
+    let (body, mut share) = received.decoded(receiver.limits.decoded_bytes_max)?;
     metrics.decoded_bytes.with_label_values(&[INPUT]).inc_by(body.len() as u64);
+    let is_empty = body.is_empty();
     let prepared =
         receiver.preparer.prepare(&body, defaults, Timestamp::now()).map_err(|error| Refusal {
             status: 413,
             kind: "content_too_long_exception",
             reason: error.to_string(),
         })?;
+    // What goes out and what is answered may be larger than what came in.
+    drop(body);
+    if !share.try_grow_to(prepared.weight_bytes()) {
+        return Err(body::busy());
+    }
     if prepared.item_count() == 0 {
         // Elasticsearch 8.19's words and status for a body without actions.
-        let reason = if body.is_empty() {
-            "request body is required"
+        let (kind, reason) = if is_empty {
+            ("parse_exception", "request body is required")
         } else {
-            "Validation Failed: 1: no requests added;"
+            ("action_request_validation_exception", "Validation Failed: 1: no requests added;")
         };
-        return Err(Refusal {
-            status: 400,
-            kind: "action_request_validation_exception",
-            reason: reason.into(),
-        });
+        return Err(Refusal { status: 400, kind, reason: reason.into() });
     }
     let counts = &prepared.counts;
     let plain = counts.audit - counts.eks;
@@ -308,13 +314,15 @@ mod tests {
     #[test]
     fn paths() {
         assert_eq!(target("/_bulk"), Some(Target(None)));
-        assert_eq!(target("/_bulk/"), Some(Target(None)));
+        for path in ["/_bulk/", "//_bulk", "/%5fbulk"] {
+            assert_eq!(target(path), Some(Target(None)), "{path}");
+        }
         assert_eq!(target("/logs-x/_bulk"), Some(Target(Some("logs-x".into()))));
         assert_eq!(
             target("/%3Clogs-%7Bnow%2Fd%7D%3E/_bulk"),
             Some(Target(Some("<logs-{now/d}>".into())))
         );
-        for path in ["/", "/_bulk/x", "/a/b/_bulk", "//_bulk", "/x/_doc", "_bulk"] {
+        for path in ["/", "/_bulk/x", "/a/b/_bulk", "/x/_doc", "/%ff/_bulk"] {
             assert_eq!(target(path), None, "{path}");
         }
     }

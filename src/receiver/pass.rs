@@ -42,10 +42,24 @@ pub(super) async fn answer(receiver: &Arc<Receiver>, request: Request<Incoming>)
     }
 }
 
+fn has_dot_segments(path: &str) -> bool {
+    let is_dots = |part: &str| {
+        let decoded = percent_encoding::percent_decode_str(part).decode_utf8_lossy();
+        decoded == "." || decoded == ".."
+    };
+    path.split(['/', '\\']).any(is_dots)
+}
+
 /// Method, path, query, headers and body go as they came, and so does the answer.
 async fn through(output: &Elasticsearch, request: Request<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
     let body = (!body.is_end_stream()).then(|| reqwest::Body::wrap(body));
+    if has_dot_segments(parts.uri.path()) {
+        let reason =
+            "the path has segments of dots: they could lead out of the cluster's path".into();
+        let refusal = Refusal { status: 400, kind: "illegal_argument_exception", reason };
+        return respond::refuse(&refusal, &parts.headers);
+    }
     let path = parts.uri.path_and_query().map_or("/", |it| it.as_str());
     let answer = match output.pass(parts.method, path, end_to_end(&parts.headers), body).await {
         Ok(answer) => answer,

@@ -1,10 +1,17 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     HeaderMap, Response, StatusCode,
+    body::{Frame, SizeHint},
     header::{self, HeaderValue},
 };
 
+use super::budget::Share;
 use crate::bulk::{Refusal, error_body};
 
 /// A body of ours, or one that is passed through.
@@ -17,6 +24,38 @@ const RETRY_AFTER_S: u64 = 2;
 
 fn full(body: impl Into<Bytes>) -> Body {
     Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// An answer whose body keeps its share of the budget until it is written, or the client is gone.
+pub(super) fn held(status: u16, body: Bytes, request: &HeaderMap, share: Share) -> Reply {
+    let mut reply = json(status, Bytes::new(), request);
+    *reply.body_mut() = Held { body: Full::new(body), _share: share }.boxed_unsync();
+    reply
+}
+
+struct Held {
+    body: Full<Bytes>,
+    _share: Share,
+}
+
+impl hyper::body::Body for Held {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context).map_err(|never| match never {})
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// An answer in plain text.

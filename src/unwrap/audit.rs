@@ -27,28 +27,29 @@ pub enum Objects {
 
 /// Writes the event as the object `kubernetes.audit`: its own bytes, but for annotation keys (`.` becomes `_`,
 /// as Elastic's rules spell them), what `objects` removes, and `peer_ip`, which is added.
-pub(super) fn write_audit(event: &AuditEvent<'_>, objects: Objects, out: &mut String) {
+/// `None` leaves `requestObject` and `responseObject` out.
+pub(super) fn write_audit(event: &AuditEvent<'_>, objects: Option<Objects>, out: &mut String) {
     out.push('{');
     let mut comma = Comma(false);
     for member in &event.members {
-        if member.is("peer_ip") {
+        let is_body = || member.is("requestObject") || member.is("responseObject");
+        if member.is("peer_ip") || (objects.is_none() && is_body()) {
             continue;
         }
         comma.put(out);
-        let is_body = || member.is("requestObject") || member.is("responseObject");
         if member.is("annotations") && json::kind(member.value) == Kind::Object {
             out.push_str("\"annotations\":");
             write_annotations(member.value, out);
-        } else if objects != Objects::Full && is_body() {
+        } else if objects != Some(Objects::Full) && is_body() {
             out.push('"');
             out.push_str(member.raw_key);
             out.push_str("\":");
-            strip(member.value, objects == Objects::DropMetadata, 0, out);
+            strip(member.value, objects == Some(Objects::DropMetadata), 0, out);
         } else {
             push_member(out, member.raw_key, member.value);
         }
     }
-    if let Some(peer_ip) = event.peer_ip() {
+    if let Some(peer_ip) = &event.peer_ip {
         comma.put(out);
         out.push_str("\"peer_ip\":");
         json::push_string(out, peer_ip);
@@ -126,7 +127,7 @@ mod tests {
     fn check(objects: Objects, event: &str, expected: &str) {
         let event = AuditEvent::new(event, json::members(event).collect());
         let mut out = String::new();
-        write_audit(&event, objects, &mut out);
+        write_audit(&event, Some(objects), &mut out);
         assert_eq!(out, expected);
         assert!(json::check(&out, 100).is_ok());
     }

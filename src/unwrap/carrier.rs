@@ -78,21 +78,25 @@ pub(super) fn is_carrier_key(member: &Member<'_>) -> bool {
     CLOUDWATCH_NAMES.iter().any(|name| member.is(name)) || member.is("log.file.path")
 }
 
-/// Finds an audit event in a document. `buffer` takes its text where the document does not hold it in one
-/// piece. Nothing that is no audit event is found; nothing is changed.
+/// Levels above the event in the document that is written: `{"kubernetes":{"audit":…}}`.
+const IN_DOCUMENT: usize = 2;
+
+/// Finds an audit event in a document that is `depth` levels deep. `buffer` takes its text where the document
+/// does not hold it in one piece. Gives back how deep a document with the event as an object is.
 pub(super) fn find<'a>(
     members: &[Member<'a>],
     buffer: &'a mut String,
-    depth_max: usize,
-) -> Option<(Place, AuditEvent<'a>)> {
+    depth: usize,
+) -> Option<(Place, AuditEvent<'a>, usize)> {
     buffer.clear();
     if let Some((text, members)) = decoded(members) {
-        return Some((Place::Decoded, AuditEvent::new(text, members)));
+        return Some((Place::Decoded, AuditEvent::new(text, members), depth));
     }
     if is_audit(members) {
         join(members, buffer);
         let buffer: &'a str = buffer;
-        return Some((Place::Root, AuditEvent::new(buffer, json::members(buffer).collect())));
+        let event = AuditEvent::new(buffer, json::members(buffer).collect());
+        return Some((Place::Root, event, depth + IN_DOCUMENT));
     }
     let raw = candidate(members)?;
     buffer.reserve(raw.len());
@@ -101,8 +105,8 @@ pub(super) fn find<'a>(
     }
     let text: &'a str = buffer.trim_ascii();
     let mut inner = Vec::with_capacity(20);
-    json::object(text, depth_max, &mut inner).ok()?;
-    is_audit(&inner).then(|| (Place::Message, AuditEvent::new(text, inner)))
+    let depth = json::object(text, json::DEPTH_MAX, &mut inner).ok()?;
+    is_audit(&inner).then(|| (Place::Message, AuditEvent::new(text, inner), depth + IN_DOCUMENT))
 }
 
 /// The inside of `message`, escapes not decoded, if it may hold an audit event. The test is on the raw text and

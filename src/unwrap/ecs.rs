@@ -3,7 +3,7 @@ use std::{borrow::Cow, net::IpAddr};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Found, Labels, Settings, TAG_FUTURE,
+    Found, Labels, Settings, TAG_FUTURE, TAG_REDUCED,
     audit::write_audit,
     overlay::{Overlay, push_strings},
 };
@@ -15,6 +15,8 @@ use crate::{
 /// Longest value of an ECS keyword that we copy out of the event (bytes). Lucene refuses a document with a term
 /// of more than 32,766 bytes; the whole value stays in `kubernetes.audit`.
 const KEYWORD_BYTES_MAX: usize = 8191;
+/// Most images of one event that are told.
+const IMAGES_MAX: usize = 64;
 /// How far an event's time may be ahead of ours before we trust the envelope's instead.
 const FUTURE_MAX: SignedDuration = SignedDuration::from_hours(24);
 
@@ -32,14 +34,18 @@ pub(super) fn fill(
     if time(event, now, overlay) == Clock::OursForFuture {
         new_tags.push(TAG_FUTURE);
     }
-    overlay.write(&["kubernetes", "audit"], |out| write_audit(event, settings.objects, out));
+    let objects = (!found.deep).then_some(settings.objects);
+    overlay.write(&["kubernetes", "audit"], |out| write_audit(event, objects, out));
+    if found.deep {
+        new_tags.push(TAG_REDUCED);
+    }
     event_fields(event, overlay);
     user(event, overlay);
     addresses(event, overlay);
     request(event, overlay);
     orchestrator(found, overlay);
     carrier(found, overlay);
-    if settings.preserve_original {
+    if settings.preserve_original || found.deep {
         overlay.text(&["event", "original"], event.text);
     }
     if let Some((dataset, namespace)) = labels.data_stream {
@@ -71,7 +77,7 @@ pub(super) fn tags(members: &[Member<'_>], new: &[&str], overlay: &mut Overlay) 
         json::member(members, "tags").filter(|it| json::kind(it) != Kind::Null).unwrap_or("[]");
     overlay.write(&["tags"], |out| {
         match json::kind(old) {
-            Kind::Array => out.push_str(old.trim_end_matches(']').trim_ascii_end()),
+            Kind::Array => out.push_str(old.strip_suffix(']').unwrap_or(old).trim_ascii_end()),
             _ => {
                 out.push('[');
                 out.push_str(old);
@@ -127,6 +133,9 @@ pub fn when(event: &AuditEvent<'_>, now: Timestamp) -> When {
 /// does read; `None` if it is no time.
 fn readable(text: &str) -> Option<(Timestamp, Cow<'_, str>)> {
     let at: Timestamp = text.parse().ok()?;
+    if at.as_second() < 0 {
+        return None;
+    }
     let shape: String = text.chars().map(|it| if it.is_ascii_digit() { '0' } else { it }).collect();
     let fraction = shape.strip_prefix("0000-00-00T00:00:00").and_then(|it| it.strip_suffix('Z'));
     let strict = match fraction.map(|it| it.strip_prefix('.').unwrap_or(it)) {
@@ -310,7 +319,7 @@ pub(crate) fn images(event: &AuditEvent<'_>) -> Vec<String> {
         for list in ["initContainers", "containers", "ephemeralContainers"] {
             let containers = json::get(spec, list).into_iter().flat_map(json::elements);
             for image in containers.filter_map(|it| json::string(json::get(it, "image")?)) {
-                if !images.iter().any(|it| *it == image) {
+                if images.len() < IMAGES_MAX && !images.iter().any(|it| *it == image) {
                     images.push(image.into_owned());
                 }
             }

@@ -39,7 +39,7 @@ pub struct Settings {
     pub preserve_original: bool,
     /// What becomes of `requestObject` and `responseObject`.
     pub objects: Objects,
-    /// Deepest nesting of an event (levels).
+    /// Deepest document (levels). An event that makes a deeper one is written without its objects.
     pub depth_max: usize,
     /// Name of the cluster where the document does not tell.
     pub cluster: Option<String>,
@@ -53,6 +53,8 @@ pub struct Found<'a> {
     /// The event.
     pub event: AuditEvent<'a>,
     carrier: carrier::Carrier<'a>,
+    /// Too deep to be an object in Elasticsearch.
+    deep: bool,
     cluster: Option<Cow<'a, str>>,
 }
 
@@ -87,14 +89,15 @@ pub struct Scratch {
     overlay: Overlay,
 }
 
-/// Looks for an audit event in the document with these root members. `buffer` takes its text where the
-/// document does not hold it in one piece.
+/// Looks for an audit event in the document with these root members, `depth` levels deep. `buffer` takes its
+/// text where the document does not hold it in one piece.
 pub fn find<'a>(
     members: &[Member<'a>],
+    depth: usize,
     settings: &'a Settings,
     buffer: &'a mut String,
 ) -> Option<Found<'a>> {
-    let (place, event) = carrier::find(members, buffer, settings.depth_max)?;
+    let (place, event, depth) = carrier::find(members, buffer, depth)?;
     let carrier = carrier::carrier(members);
     let told = || {
         let cluster = json::get(json::member(members, "orchestrator")?, "cluster")?;
@@ -104,6 +107,7 @@ pub fn find<'a>(
         place,
         event,
         carrier,
+        deep: depth > settings.depth_max,
         cluster: told().or(settings.cluster.as_deref().map(Cow::Borrowed)),
     })
 }
@@ -114,7 +118,7 @@ pub fn is_broken(members: &[Member<'_>]) -> bool {
     carrier::candidate(members).is_some_and(|raw| {
         let head = raw.as_bytes().get(..raw.len().min(200)).unwrap_or_default();
         memchr::memmem::find(head, b"\\\"kind\\\":\\\"Event\\\"").is_some()
-            && memchr::memmem::find(head, b"audit.k8s.io").is_some()
+            && memchr::memmem::find(head, b"\\\"apiVersion\\\":\\\"audit.k8s.io/").is_some()
     })
 }
 
@@ -155,20 +159,42 @@ pub fn write(
     overlay.merge(rest.copied(), out);
 }
 
-/// Writes a document of [`write`] that Elasticsearch refused in a form that it takes: without
-/// `requestObject` and `responseObject`, whose content anybody may choose who may send requests, and with the
-/// whole event as text in `event.original`. `reason` is why it was refused.
-pub fn write_reduced(document: &str, reason: &str, out: &mut String) {
+/// How much of a document is left when Elasticsearch refuses it for what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduced {
+    /// Without `requestObject` and `responseObject`, whose content a client of the API server chooses.
+    WithoutObjects,
+    /// Only its time, its data stream and its text.
+    TextOnly,
+}
+
+/// Writes a document of [`write`] in a reduced form, with the whole event as text in `event.original`. `reason`
+/// is why Elasticsearch refused it.
+pub fn write_reduced(document: &str, form: Reduced, reason: &str, out: &mut String) {
     let mut overlay = Overlay::default();
     let members: Vec<_> = json::members(document).collect();
     let audit = json::member(&members, "kubernetes").and_then(|it| json::get(it, "audit"));
+    overlay.text(&["error", "message"], reason);
     if let Some(audit) = audit {
-        overlay.write(&["kubernetes", "audit"], |out| audit::write_without_objects(audit, out));
         overlay.text(&["event", "original"], audit);
     }
-    overlay.text(&["error", "message"], reason);
-    ecs::tags(&members, &[TAG_REDUCED], &mut overlay);
-    overlay.merge(members.iter().copied(), out);
+    match form {
+        Reduced::WithoutObjects => {
+            if let Some(audit) = audit {
+                overlay.write(&["kubernetes", "audit"], |out| {
+                    audit::write_without_objects(audit, out);
+                });
+            }
+            ecs::tags(&members, &[TAG_REDUCED], &mut overlay);
+            overlay.merge(members.iter().copied(), out);
+        }
+        Reduced::TextOnly => {
+            overlay.texts(&["tags"], [TAG_REDUCED]);
+            overlay.text(&["event", "kind"], "event");
+            let keeps = |it: &&Member<'_>| it.is("@timestamp") || it.is("data_stream");
+            overlay.merge(members.iter().filter(keeps).copied(), out);
+        }
+    }
 }
 
 #[cfg(test)]

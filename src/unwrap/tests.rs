@@ -19,9 +19,9 @@ fn now() -> Timestamp {
 
 fn unwrapped_with(document: &str, settings: &Settings) -> Option<(Place, Value, String)> {
     let mut members = Vec::new();
-    json::object(document, 1000, &mut members).unwrap();
+    let depth = json::object(document, json::DEPTH_MAX, &mut members).unwrap();
     let mut buffer = String::new();
-    let found = find(&members, settings, &mut buffer)?;
+    let found = find(&members, depth, settings, &mut buffer)?;
     let labels = Labels {
         data_stream: Some(("kubernetes.audit_logs", "prod")),
         kubectl: Some("exec db-0"),
@@ -210,7 +210,7 @@ fn a_reduced_document_holds_the_event_as_text() {
     let (_, _, whole) =
         unwrapped_with(&json!({"message": event, "tags": ["x"]}).to_string(), &settings()).unwrap();
     let mut out = String::new();
-    write_reduced(&whole, "mapper said \"no\"", &mut out);
+    write_reduced(&whole, Reduced::WithoutObjects, "mapper said \"no\"", &mut out);
     let reduced: Value = serde_json::from_str(&out).unwrap();
     check_event_fields(&reduced);
     assert!(reduced["kubernetes"]["audit"].get("requestObject").is_none());
@@ -223,6 +223,44 @@ fn a_reduced_document_holds_the_event_as_text() {
     );
     assert_eq!(reduced["error"]["message"], "mapper said \"no\"");
     assert_eq!(reduced["tags"], json!(["x", TAG_REDUCED]));
+    out.clear();
+    write_reduced(&whole, Reduced::TextOnly, "no", &mut out);
+    let text_only: Value = serde_json::from_str(&out).unwrap();
+    let mut names: Vec<_> = text_only.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["@timestamp", "data_stream", "error", "event", "tags"]);
+    assert_eq!(text_only["event"]["original"], reduced["event"]["original"]);
+}
+
+#[test]
+fn a_deep_body_hides_nothing() {
+    for depth in [200, 100_000] {
+        let deep = format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+        let event =
+            AUDIT.replace("\"annotations\"", &format!("\"requestObject\":{deep},\"annotations\""));
+        let document = format!("{{\"message\":{}}}", json!(event));
+        let (_, out, _) = unwrapped_with(&document, &settings()).expect("still an audit event");
+        check_event_fields(&out);
+        assert!(out["kubernetes"]["audit"].get("requestObject").is_none());
+        assert_eq!(out["event"]["original"], event);
+        assert_eq!(out["tags"], json!([TAG_REDUCED]));
+        let root = event.replacen('{', "{\"host\":1,", 1);
+        let (place, out, _) = unwrapped_with(&root, &settings()).unwrap();
+        assert_eq!((place, &out["tags"]), (Place::Root, &json!([TAG_REDUCED])));
+    }
+}
+
+#[test]
+fn tags_in_odd_forms() {
+    for (tags, expected) in
+        [("[[\"a\"]]", json!([["a"], TAG_UNWRAP_FAILED])), ("[ ]", json!([TAG_UNWRAP_FAILED]))]
+    {
+        let mut out = String::new();
+        let document = format!("{{\"tags\":{tags}}}");
+        let members: Vec<_> = json::members(&document).collect();
+        write_broken(&members, &mut Scratch::default(), &mut out);
+        assert_eq!(serde_json::from_str::<Value>(&out).expect(&out)["tags"], expected);
+    }
 }
 
 #[test]
@@ -266,6 +304,9 @@ fn a_cut_event_is_marked_and_kept() {
     let out: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(out["message"], cut);
     assert_eq!(out["tags"], json!(["t", TAG_UNWRAP_FAILED]));
+    let other = r#"{"kind":"Event","apiVersion":"events.k8s.io/v1","note":"of audit.k8s.io"}"#;
+    let other = json!({"message": other}).to_string();
+    assert!(!is_broken(&json::members(&other).collect::<Vec<_>>()));
     let klog = json!({"message": "I0301 audit.k8s.io"}).to_string();
     assert!(!is_broken(&json::members(&klog).collect::<Vec<_>>()));
 }

@@ -118,7 +118,8 @@ async fn large_documents_and_other_lines_pass_unchanged() {
 #[tokio::test]
 async fn an_event_is_stored_once_with_one_alert_however_often_it_comes() {
     let k8scop = K8scop::start("").await;
-    let event = secrets_listed("a");
+    let mut event = secrets_listed("a");
+    event["requestReceivedTimestamp"] = json!("2026-03-01T10:00:00.000001Z");
     let mut started = event.clone();
     started["stage"] = json!("ResponseStarted");
     let body: String = [&event, &started]

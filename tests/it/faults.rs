@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     fake::{Fake, Reaction, items},
@@ -191,7 +192,52 @@ async fn an_event_that_elasticsearch_cannot_hold_is_stored_without_its_objects()
     let k8scop = behind(&fake).await;
     assert_eq!(statuses(&k8scop.bulk("/_bulk", creates(&["a"])).await.1), [400]);
     assert_eq!(statuses(&k8scop.bulk("/_bulk", event("a")).await.1), [400]);
-    assert_eq!(fake.asked().len(), 3);
+    assert_eq!(fake.asked().len(), 4, "the event is tried in both reduced forms");
+    k8scop.check_balance().await;
+}
+
+#[tokio::test]
+async fn an_event_that_could_not_be_tried_in_a_reduced_form_is_not_refused_for_good() {
+    let fake = Fake::start(|number, _| match number {
+        0 => Reaction::Items(vec![400, 201]),
+        _ => Reaction::Answer(503, vec![], "{}".into()),
+    })
+    .await;
+    let k8scop = behind(&fake).await;
+    let (_, answer) = k8scop.bulk("/_bulk", event("a")).await;
+    assert_eq!(statuses(&answer), [503], "{answer}");
+    k8scop.check_balance().await;
+}
+
+#[tokio::test]
+async fn an_event_is_stored_as_text_when_nothing_else_is_taken() {
+    let fake = Fake::start(|number, _| {
+        Reaction::Items(if number < 2 { vec![400, 201] } else { vec![201] })
+    })
+    .await;
+    let k8scop = behind(&fake).await;
+    assert_eq!(statuses(&k8scop.bulk("/_bulk", event("a")).await.1), [201]);
+    let document: Value =
+        serde_json::from_str(fake.asked()[2].body.lines().nth(1).unwrap()).unwrap();
+    assert!(document.get("kubernetes").is_none());
+    assert!(document["event"]["original"].as_str().unwrap().contains("mallory"));
+    k8scop.check_balance().await;
+}
+
+#[tokio::test]
+async fn what_stands_between_us_and_elasticsearch_is_not_believed() {
+    for status in [201, 204, 302, 307] {
+        let fake = Fake::start(move |_, _| Reaction::Answer(status, vec![], "{}".into())).await;
+        let k8scop = behind(&fake).await;
+        assert_eq!(k8scop.bulk("/_bulk", creates(&["a"])).await.0, 503, "{status}");
+    }
+    let endless = format!("{}", u64::MAX);
+    let fake = Fake::start(move |_, _| {
+        Reaction::Answer(429, vec![("retry-after", endless.clone())], "{}".into())
+    })
+    .await;
+    let k8scop = behind(&fake).await;
+    assert_eq!(k8scop.bulk("/_bulk", creates(&["a"])).await.0, 429);
     k8scop.check_balance().await;
 }
 
@@ -310,6 +356,14 @@ async fn what_is_no_bulk_request_passes_through_as_it_came() {
         (Some("1"), "{\"settings\": {}}")
     );
     assert_eq!(asked[0].header("host"), Some(fake.address.to_string().as_str()));
+    for dots in ["/a/%2e%2e/b", "/%2E%2e/admin"] {
+        let request = format!("GET {dots} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let mut stream = tokio::net::TcpStream::connect(k8scop.data).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
     let head = client().head(k8scop.url("/logs-x")).send().await.unwrap();
     assert_eq!(
         (head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()),
