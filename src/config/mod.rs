@@ -169,8 +169,8 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
             },
             items_max: limits.items_max,
             depth_max,
-            // A document grows by a third; the rest is room for alerts.
-            batch_bytes_max: usize::try_from(limits.decoded_bytes_max.saturating_mul(4))
+            // A document grows by a third or so; the rest is room for alerts.
+            batch_bytes_max: usize::try_from(limits.decoded_bytes_max.saturating_mul(2))
                 .unwrap_or(usize::MAX),
         },
         rules: read_rules(&raw)?,

@@ -110,7 +110,8 @@ pub struct RawAudit {
     pub namespace: String,
     /// Name of the cluster where the document does not tell.
     pub cluster: Option<String>,
-    /// `_id` where the shipper gave none. `audit`: from cluster, auditID and stage; `elasticsearch`: its own.
+    /// `_id` where the shipper gave none. `audit`: from cluster, auditID, stage, and time, user, verb and URI of
+    /// the request; `elasticsearch`: its own.
     pub ids: Ids,
     /// `requestObject` and `responseObject`: `drop_metadata`, `drop_managed_fields` or `full`.
     pub objects: Objects,

@@ -42,7 +42,8 @@ pub enum Route {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ids {
-    /// One made from cluster, auditID and stage, so that an event that is sent twice is stored once.
+    /// One made from cluster, auditID, stage and what the API server noted of the request, so that an event that
+    /// is sent twice is stored once.
     #[default]
     Audit,
     /// Elasticsearch's own: faster to index, and what is sent twice is stored twice.
