@@ -132,6 +132,15 @@ async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{name}: cannot listen on {address}"))
 }
 
+/// Checks what only shows when the parts are built: certificates and credentials. Nothing is started.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    if let OutputConfig::Elasticsearch(settings) = &config.output {
+        Elasticsearch::new(settings)?;
+    }
+    Ok(())
+}
+
 /// Sends the program's log to standard error. `RUST_LOG` chooses what is told; `level` and worse if it is not
 /// set.
 pub fn start_log(format: LogFormat, level: &str) {

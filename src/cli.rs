@@ -98,10 +98,16 @@ pub fn run(cli: &Cli) -> ExitCode {
     match &cli.command {
         Command::Run(args) => run_server(args),
         Command::Validate(args) => match args.load() {
-            Ok(config) => {
-                println!("{}", summary(&config));
-                ExitCode::SUCCESS
-            }
+            Ok(config) => match app::check(&config) {
+                Ok(()) => {
+                    println!("{}", summary(&config));
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("error: {error:#}");
+                    ExitCode::from(4)
+                }
+            },
             Err(error) => told(&error),
         },
         Command::Rules { command: RulesCommand::Test { paths } } => rules(paths),

@@ -87,6 +87,18 @@ fn a_broken_configuration_is_told_with_its_place() {
     );
     assert_eq!(k8scop(&folder, &["validate", "-c", "none.yaml"]).status, 4);
     assert_eq!(k8scop(&folder, &["validate", "--output", "ftp://x"]).status, 4);
+    fs::write(folder.0.join("c.yaml"), "output: https://x\nelasticsearch: {ca_file: none.pem}\n")
+        .unwrap();
+    let typed = k8scop(&folder, &["validate", "-c", "c.yaml"]);
+    assert_eq!(typed.status, 4);
+    assert!(typed.err.contains("elasticsearch.ca_file none.pem"), "{}", typed.err);
+    fs::write(folder.0.join("c.yaml"), format!("limits: {{request_deadline_s: {}}}\n", u64::MAX))
+        .unwrap();
+    assert!(
+        k8scop(&folder, &["validate", "-c", "c.yaml"])
+            .err
+            .contains("limits.request_deadline_s: must be from 1")
+    );
 }
 
 #[test]
