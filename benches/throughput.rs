@@ -1115,16 +1115,15 @@ mod driver {
             let client = self.k8scop.clients.first().context("no connection")?;
             let admin = self.k8scop.process.admin.as_deref().context("no admin port")?;
             let text = client.get(format!("{admin}/metrics")).send().await?.text().await?;
-            let metric = |name: &str| -> anyhow::Result<f64> {
-                let value = text
-                    .lines()
-                    .find_map(|it| it.strip_prefix(name))
-                    .with_context(|| format!("no metric {name}"))?;
-                Ok(value.trim().parse()?)
+            // Summed over the labels that are not named.
+            let sum = |name: &str| -> anyhow::Result<f64> {
+                let lines = text.lines().filter(|it| it.starts_with(name));
+                let values = lines.filter_map(|it| it.rsplit_once(' ')).map(|it| it.1.parse());
+                Ok(values.collect::<Result<Vec<f64>, _>>()?.iter().sum())
             };
             let (received, stored) = (
-                metric("k8scop_received_items_total")?,
-                metric("k8scop_settled_items_total{result=\"stored\"}")?,
+                sum("k8scop_received_items_total")?,
+                sum("k8scop_settled_items_total{result=\"stored\"}")?,
             );
             ensure!(
                 received > 0.0 && received == stored,
