@@ -35,7 +35,10 @@ impl<'a> Member<'a> {
         if self.raw_key == name {
             return true;
         }
-        self.raw_key.contains('\\') && self.key().is_some_and(|key| key == name)
+        // An escape is longer than what it stands for.
+        self.raw_key.len() > name.len()
+            && self.raw_key.contains('\\')
+            && self.key().is_some_and(|key| key == name)
     }
 }
 

@@ -131,7 +131,28 @@ impl Overlay {
     }
 
     fn under(&self, of: Mask, depth: usize, key: impl Fn(&str) -> bool) -> Mask {
-        self.select(of, |it| it.path.get(depth).is_some_and(|it| key(it)))
+        // Paths that begin alike mostly stand together, so that one comparison does for all of them.
+        let mut last: Option<(&str, bool)> = None;
+        let mut left = of;
+        let mut selected = 0;
+        while left != 0 {
+            let index = left.trailing_zeros();
+            let bit = 1 << index;
+            left &= !bit;
+            let Some(name) = self.entries.get(index as usize).and_then(|it| it.path.get(depth))
+            else {
+                continue;
+            };
+            let fits = match last {
+                Some((same, fits)) if std::ptr::eq(same, *name) => fits,
+                _ => key(name),
+            };
+            last = Some((name, fits));
+            if fits {
+                selected |= bit;
+            }
+        }
+        selected
     }
 
     fn select(&self, of: Mask, wanted: impl Fn(&Entry) -> bool) -> Mask {
