@@ -7,7 +7,7 @@
 use std::{borrow::Cow, fmt::Write, ops::Range, sync::Arc};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -28,7 +28,7 @@ pub const DATASET_LOGS: &str = "kubernetes.audit_logs";
 pub const DATASET_ALERTS: &str = "k8scop.alerts";
 
 /// Where an audit event goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Route {
     /// To the data stream `logs-kubernetes.audit_logs-NAMESPACE`.
@@ -39,7 +39,7 @@ pub enum Route {
 }
 
 /// Which `_id` an audit event gets when the shipper gave none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ids {
     /// One made from cluster, auditID, stage and what the API server noted of the request, so that an event that
@@ -110,10 +110,6 @@ pub struct Prepared {
 /// What was found in a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Items.
-    pub items: u64,
-    /// Items that are refused without asking Elasticsearch.
-    pub refused: u64,
     /// Audit events.
     pub audit: u64,
     /// Those of them that came through CloudWatch.
@@ -159,11 +155,22 @@ enum Fate {
         slot: usize,
         /// The rule of each alert.
         alerts: Vec<usize>,
-        /// It holds an audit event.
-        is_audit: bool,
+        /// What the document holds.
+        holds: Holds,
         /// A 409 says that an earlier try stored it: the `_id` or the `create` is ours, not the client's.
         conflict_is_success: bool,
     },
+}
+
+/// What a document on its way out holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    /// What the client sent.
+    Other,
+    /// An audit event, as an object.
+    Event,
+    /// An audit event, with its whole text in `event.original`.
+    EventAndText,
 }
 
 /// Prepares requests.
@@ -212,7 +219,6 @@ impl Preparer {
                 return Err(TooLarge::Batch { limit: self.policy.batch_bytes_max });
             }
         }
-        run.counts.items = plans.len() as u64;
         Ok(Prepared { batch: OutgoingBatch::new(run.out, run.slots), plans, counts: run.counts })
     }
 }
@@ -239,10 +245,7 @@ impl Run<'_> {
         let index = item.shown.index.as_deref().map(|it| self.shared(it));
         let mut id = item.shown.id.as_deref().map(str::to_owned);
         let fate = match &item.action {
-            Err(refusal) => {
-                self.counts.refused += 1;
-                Fate::Refused(refusal.clone())
-            }
+            Err(refusal) => Fate::Refused(refusal.clone()),
             Ok(action) if matches!(action.op, Op::Index | Op::Create) => {
                 self.document(action, item, members, buffer, &mut id)
             }
@@ -266,11 +269,13 @@ impl Run<'_> {
     fn as_it_came(&mut self, action: &Action<'_>, item: &Item<'_>) -> Fate {
         let limit = self.preparer.policy.depth_max;
         if item.depth > limit {
-            self.counts.refused += 1;
             return Fate::Refused(Refusal {
                 status: 400,
                 kind: "document_parsing_exception",
-                reason: format!("the document is {} levels deep, {limit} are allowed", item.depth),
+                reason: format!(
+                    "the document is {} levels deep, {limit} are allowed (limits.depth_max)",
+                    item.depth
+                ),
             });
         }
         let start = self.out.len();
@@ -280,12 +285,12 @@ impl Run<'_> {
             self.out.push_str(item.source);
             self.out.push('\n');
         }
-        self.sent(start, Vec::new(), false)
+        self.sent(start, Holds::Other, false)
     }
 
-    fn sent(&mut self, start: usize, alerts: Vec<usize>, conflict_is_success: bool) -> Fate {
+    fn sent(&mut self, start: usize, holds: Holds, conflict_is_success: bool) -> Fate {
         self.slots.push(start..self.out.len());
-        Fate::Sent { slot: self.slots.len() - 1, alerts, is_audit: false, conflict_is_success }
+        Fate::Sent { slot: self.slots.len() - 1, alerts: Vec::new(), holds, conflict_is_success }
     }
 
     fn document(
@@ -306,7 +311,7 @@ impl Run<'_> {
                 self.out.push('\n');
                 unwrap::write_broken(members, &mut self.scratch, &mut self.out);
                 self.out.push('\n');
-                self.sent(start, Vec::new(), false)
+                self.sent(start, Holds::Other, false)
             }
             None => self.as_it_came(action, item),
         }
@@ -371,10 +376,9 @@ impl Run<'_> {
             &mut self.out,
         );
         self.out.push('\n');
-        let mut fate = self.sent(start, Vec::new(), made.is_some());
-        if let Fate::Sent { is_audit, .. } = &mut fate {
-            *is_audit = true;
-        }
+        let holds =
+            if found.keeps_text(&policy.unwrap) { Holds::EventAndText } else { Holds::Event };
+        let mut fate = self.sent(start, holds, made.is_some());
         let place = classify::Place { index: &target, id: final_id };
         for hit in hits {
             match self.counts.hits.iter_mut().find(|(rule, _)| *rule == hit) {
@@ -552,7 +556,10 @@ impl Prepared {
     ) -> Option<(OutgoingBatch, Vec<usize>)> {
         let (mut out, mut places, mut slots) = (String::new(), Vec::new(), Vec::new());
         for plan in &self.plans {
-            let Fate::Sent { slot, is_audit: true, .. } = plan.fate else { continue };
+            let Fate::Sent { slot, holds, .. } = plan.fate else { continue };
+            if holds == Holds::Other {
+                continue;
+            }
             let Some(answer) = answers.get(slot).filter(|it| it.status == 400) else { continue };
             let lines = self.batch.slot(slot);
             let text = std::str::from_utf8(&lines).unwrap_or_default();
@@ -560,7 +567,9 @@ impl Prepared {
             let start = out.len();
             out.push_str(action);
             out.push('\n');
-            unwrap::write_reduced(document.trim_end(), form, &error_of(&answer.object), &mut out);
+            let has_text = holds == Holds::EventAndText;
+            let reason = error_of(&answer.object);
+            unwrap::write_reduced(document.trim_end(), form, has_text, &reason, &mut out);
             out.push('\n');
             places.push(start..out.len());
             slots.push(slot);

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::overlay::{Comma, push_member};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 const STRIP_DEPTH_MAX: usize = 64;
 
 /// What becomes of `requestObject` and `responseObject`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Objects {
     /// Without their own `metadata`, as Elastic's pipeline leaves them, and without any `managedFields`: these

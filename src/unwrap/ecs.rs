@@ -45,7 +45,7 @@ pub(super) fn fill(
     request(event, overlay);
     orchestrator(found, overlay);
     carrier(found, overlay);
-    if settings.preserve_original || found.deep {
+    if found.keeps_text(settings) {
         overlay.text(&["event", "original"], event.text);
     }
     if let Some((dataset, namespace)) = labels.data_stream {

@@ -59,6 +59,12 @@ pub struct Found<'a> {
 }
 
 impl Found<'_> {
+    /// Whether the document is to hold the event's whole text, in `event.original`.
+    #[must_use]
+    pub fn keeps_text(&self, settings: &Settings) -> bool {
+        settings.preserve_original || self.deep
+    }
+
     /// Whether it came through CloudWatch.
     #[must_use]
     pub fn is_eks(&self) -> bool {
@@ -168,15 +174,24 @@ pub enum Reduced {
     TextOnly,
 }
 
-/// Writes a document of [`write`] in a reduced form, with the whole event as text in `event.original`. `reason`
-/// is why Elasticsearch refused it.
-pub fn write_reduced(document: &str, form: Reduced, reason: &str, out: &mut String) {
+/// Writes a document of [`write`] in a reduced form, with the whole event as text in `event.original`: what it
+/// has there, if `has_text`, else its event. `reason` is why Elasticsearch refused it.
+pub fn write_reduced(
+    document: &str,
+    form: Reduced,
+    has_text: bool,
+    reason: &str,
+    out: &mut String,
+) {
     let mut overlay = Overlay::default();
     let members: Vec<_> = json::members(document).collect();
     let audit = json::member(&members, "kubernetes").and_then(|it| json::get(it, "audit"));
     overlay.text(&["error", "message"], reason);
-    if let Some(audit) = audit {
-        overlay.text(&["event", "original"], audit);
+    let text = json::member(&members, "event").and_then(|it| json::get(it, "original"));
+    match (text.filter(|_| has_text), audit) {
+        (Some(text), _) => overlay.raw(&["event", "original"], text),
+        (None, Some(audit)) => overlay.text(&["event", "original"], audit),
+        (None, None) => (),
     }
     match form {
         Reduced::WithoutObjects => {

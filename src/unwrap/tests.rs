@@ -210,7 +210,7 @@ fn a_reduced_document_holds_the_event_as_text() {
     let (_, _, whole) =
         unwrapped_with(&json!({"message": event, "tags": ["x"]}).to_string(), &settings()).unwrap();
     let mut out = String::new();
-    write_reduced(&whole, Reduced::WithoutObjects, "mapper said \"no\"", &mut out);
+    write_reduced(&whole, Reduced::WithoutObjects, false, "mapper said \"no\"", &mut out);
     let reduced: Value = serde_json::from_str(&out).unwrap();
     check_event_fields(&reduced);
     assert!(reduced["kubernetes"]["audit"].get("requestObject").is_none());
@@ -224,7 +224,7 @@ fn a_reduced_document_holds_the_event_as_text() {
     assert_eq!(reduced["error"]["message"], "mapper said \"no\"");
     assert_eq!(reduced["tags"], json!(["x", TAG_REDUCED]));
     out.clear();
-    write_reduced(&whole, Reduced::TextOnly, "no", &mut out);
+    write_reduced(&whole, Reduced::TextOnly, false, "no", &mut out);
     let text_only: Value = serde_json::from_str(&out).unwrap();
     let mut names: Vec<_> = text_only.as_object().unwrap().keys().map(String::as_str).collect();
     names.sort_unstable();
@@ -244,6 +244,13 @@ fn a_deep_body_hides_nothing() {
         assert!(out["kubernetes"]["audit"].get("requestObject").is_none());
         assert_eq!(out["event"]["original"], event);
         assert_eq!(out["tags"], json!([TAG_REDUCED]));
+        // Reduced further, it still has the whole of its text.
+        for form in [Reduced::WithoutObjects, Reduced::TextOnly] {
+            let mut further = String::new();
+            write_reduced(&out.to_string(), form, true, "no", &mut further);
+            let further: Value = serde_json::from_str(&further).unwrap();
+            assert_eq!(further["event"]["original"], event);
+        }
         let root = event.replacen('{', "{\"host\":1,", 1);
         let (place, out, _) = unwrapped_with(&root, &settings()).unwrap();
         assert_eq!((place, &out["tags"]), (Place::Root, &json!([TAG_REDUCED])));
