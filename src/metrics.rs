@@ -1,5 +1,7 @@
 //! Every metric: its name, its help and its closed set of label values. No label value is taken from input.
 
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -24,6 +26,8 @@ pub const PROVIDERS: [&str; 2] = ["plain", "eks"];
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Held (read) while items move from one count to another, so that a scrape (write) sees each item once.
+    balance: RwLock<()>,
     /// Bulk requests by HTTP status of our answer.
     pub http_requests: IntCounterVec,
     /// Time to answer them.
@@ -199,6 +203,7 @@ impl Metrics {
                 &["target", "result"],
             )?,
             registry,
+            balance: RwLock::new(()),
         };
         metrics.start_at_zero(rules);
         Ok(metrics)
@@ -223,10 +228,19 @@ impl Metrics {
         }
     }
 
+    /// Keeps scrapes away until it is dropped: for what changes several counts that must agree.
+    pub fn moving(&self) -> RwLockReadGuard<'_, ()> {
+        self.balance.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The text that Prometheus scrapes.
     pub fn text(&self) -> Result<String, prometheus::Error> {
+        let families = {
+            let _still = self.balance.write().unwrap_or_else(PoisonError::into_inner);
+            self.registry.gather()
+        };
         let mut out = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
+        TextEncoder::new().encode(&families, &mut out)?;
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
 }

@@ -64,7 +64,7 @@ pub(super) async fn answer(
         }
     });
     match answer.await {
-        Ok(Ok((outcome, share))) => respond::held(outcome.status, outcome.body, &headers, share),
+        Ok(Ok((outcome, share))) => respond::held(outcome, &headers, share),
         Ok(Err(refusal)) => refused(&refusal, &headers),
         Err(_gone) => {
             let reason = "the request was not seen through to its end: send it again".into();
@@ -225,12 +225,14 @@ struct InFlight<'m> {
 impl<'m> InFlight<'m> {
     fn new(metrics: &'m Metrics, items: usize) -> Self {
         let items = items as u64;
+        let _moving = metrics.moving();
         metrics.items_in_flight.add(i64::try_from(items).unwrap_or(i64::MAX));
         metrics.received_items.with_label_values(&[INPUT]).inc_by(items);
         Self { metrics, items }
     }
 
     fn settle(&mut self, tally: &Tally) {
+        let _moving = self.metrics.moving();
         let results = [
             ("stored", tally.stored),
             ("duplicate", tally.duplicate),
@@ -246,6 +248,7 @@ impl<'m> InFlight<'m> {
     }
 
     fn settle_all(&mut self, status: u16) {
+        let _moving = self.metrics.moving();
         let result = if status == 429 || status >= 500 { "returned" } else { "rejected" };
         self.metrics.settled_items.with_label_values(&[result]).inc_by(self.items);
         self.leave();

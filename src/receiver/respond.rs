@@ -12,7 +12,10 @@ use hyper::{
 };
 
 use super::budget::Share;
-use crate::bulk::{Refusal, error_body};
+use crate::{
+    bulk::{Refusal, error_body},
+    forward::Whole,
+};
 
 /// A body of ours, or one that is passed through.
 pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -27,9 +30,12 @@ fn full(body: impl Into<Bytes>) -> Body {
 }
 
 /// An answer whose body keeps its share of the budget until it is written, or the client is gone.
-pub(super) fn held(status: u16, body: Bytes, request: &HeaderMap, share: Share) -> Reply {
-    let mut reply = json(status, Bytes::new(), request);
-    *reply.body_mut() = Held { body: Full::new(body), _share: share }.boxed_unsync();
+pub(super) fn held(answer: Whole, request: &HeaderMap, share: Share) -> Reply {
+    let mut reply = json(answer.status, Bytes::new(), request);
+    if let Some(seconds) = answer.retry_after_s {
+        reply.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    *reply.body_mut() = Held { body: Full::new(answer.body), _share: share }.boxed_unsync();
     reply
 }
 

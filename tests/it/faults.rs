@@ -241,6 +241,38 @@ async fn what_stands_between_us_and_elasticsearch_is_not_believed() {
     k8scop.check_balance().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_scrape_balances_while_items_come_and_go() {
+    let fake = Fake::start(|_, _| Reaction::Items(vec![201, 409, 400])).await;
+    let k8scop = behind(&fake).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let url = k8scop.url("/_bulk");
+        tasks.spawn(async move {
+            let client = client();
+            for _ in 0..100 {
+                client.post(&url).body(creates(&["a", "b", "c"])).send().await.unwrap();
+            }
+        });
+    }
+    while tasks.try_join_next().is_some() || !tasks.is_empty() {
+        k8scop.check_balance().await;
+    }
+    let metrics = k8scop.metrics().await;
+    assert_eq!(metrics[r#"k8scop_received_items_total{input="bulk"}"#], 2400.0);
+}
+
+#[tokio::test]
+async fn a_time_to_come_back_is_passed_on() {
+    let fake =
+        Fake::start(|_, _| Reaction::Answer(429, vec![("retry-after", "17".into())], "{}".into()))
+            .await;
+    let k8scop = behind(&fake).await;
+    let answer = client().post(k8scop.url("/_bulk")).body(creates(&["a"])).send().await.unwrap();
+    assert_eq!(answer.status(), 429);
+    assert_eq!(answer.headers()["retry-after"], "17");
+}
+
 #[tokio::test]
 async fn no_answer_at_all_is_503_and_a_time_to_come_back() {
     let fake = Fake::start(|_, _| Reaction::Hang).await;
