@@ -13,7 +13,7 @@ use crate::{
     forward::{Elasticsearch, FileOutput, Forwarder, Output},
     metrics::Metrics,
     prepare::Preparer,
-    receiver::{Budget, Connections, Receiver, serve},
+    receiver::{self, Budget, Connections, Receiver, serve},
 };
 
 /// A running k8scop.
@@ -49,26 +49,33 @@ impl App {
         let has_credentials =
             matches!(&config.output, OutputConfig::Elasticsearch(it) if it.credentials.is_some());
         let output = match config.output {
-            OutputConfig::Elasticsearch(settings) => {
-                Output::Elasticsearch(Arc::new(Elasticsearch::new(&settings).context("output")?))
-            }
+            OutputConfig::Elasticsearch(settings) => Output::Elasticsearch(Arc::new(
+                Elasticsearch::new(&settings, config.backoff).context("output")?,
+            )),
             OutputConfig::File(settings) => Output::File(Arc::new(FileOutput::open(settings)?)),
         };
         let listener = bind("listen", config.listen).await?;
         let admin_listener = bind("admin", config.admin).await?;
         let deliveries = TaskTracker::new();
-        let receiver = Arc::new(Receiver {
-            preparer: Arc::new(Preparer::new(config.policy, classifier)),
-            forwarder: Arc::new(Forwarder::new(output, config.backoff, Arc::clone(&metrics))),
+        let receiver = Arc::new(Receiver::new(receiver::Parts {
+            preparer: Preparer::new(config.policy, classifier),
+            forwarder: Forwarder::new(
+                output,
+                config.backoff,
+                config.bulk_bytes_max,
+                Arc::clone(&metrics),
+            ),
             limits: config.limits,
+            passing: config.passing,
             budget: Budget::new(config.in_flight_bytes_max, metrics.in_flight_bytes.clone()),
             metrics: Arc::clone(&metrics),
             deliveries: deliveries.clone(),
-        });
+        }));
         let admin_state = Arc::new(Admin::new(metrics));
         let connections = |port: &Port| Connections {
             connections_max: config.connections_max,
             header_read_timeout: config.header_read_timeout,
+            write_timeout: config.write_timeout,
             tasks: port.tasks.clone(),
             stop: port.stop.clone(),
         };
@@ -136,7 +143,7 @@ async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 pub fn check(config: &Config) -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider().install_default().ok();
     if let OutputConfig::Elasticsearch(settings) = &config.output {
-        Elasticsearch::new(settings)?;
+        Elasticsearch::new(settings, config.backoff)?;
     }
     Ok(())
 }

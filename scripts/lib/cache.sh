@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by scripts/elasticsearch, scripts/filebeat and scripts/promtool: the
+# Sourced by scripts/elasticsearch, scripts/opensearch, scripts/filebeat and scripts/promtool: the
 # cache folder, messages and locks. Everything these scripts say goes to stderr;
 # stdout carries only the result, so that x=$(scripts/filebeat) works.
 

@@ -55,6 +55,8 @@ impl Op {
 pub struct Defaults {
     /// `/{index}/_bulk`
     pub index: Option<String>,
+    /// `/{index}/{type}/_bulk`, of Elasticsearch 7 and before.
+    pub kind: Option<String>,
     /// `?pipeline=`
     pub pipeline: Option<String>,
     /// `?routing=`
@@ -145,7 +147,14 @@ impl<'a> Action<'a> {
             }
             _ => (),
         }
-        let versioned = [
+        if self.op == Op::Create && self.has_version() {
+            return Err(validation("create takes no version: leave it out or use index"));
+        }
+        Ok(())
+    }
+
+    fn has_version(&self) -> bool {
+        let names = [
             "version",
             "_version",
             "version_type",
@@ -153,10 +162,14 @@ impl<'a> Action<'a> {
             "if_seq_no",
             "if_primary_term",
         ];
-        if self.op == Op::Create && self.params.iter().any(|it| versioned.contains(&it.raw_key)) {
-            return Err(validation("create takes no version: leave it out or use index"));
-        }
-        Ok(())
+        self.params.iter().any(|it| names.contains(&it.raw_key))
+    }
+
+    /// Whether doing it twice is as good as once. A script may count up, and a condition on a version that was
+    /// met the first time is not met the second time.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        self.op != Op::Update && !self.has_version()
     }
 
     /// Appends the action line as it goes to Elasticsearch when the item stays what the client asked for.
@@ -228,6 +241,7 @@ impl<'a> Action<'a> {
         if op.has_source() && op != Op::Update {
             default_text("pipeline", &["pipeline"], defaults.pipeline.as_deref());
         }
+        default_text("_type", &["_type"], defaults.kind.as_deref().filter(|it| *it != "_doc"));
         default_text("routing", &["routing", "_routing"], defaults.routing.as_deref());
         let mut default_flag = |name: &str, value: Option<bool>| {
             if let Some(value) = value.filter(|_| op.has_source() && !says(&[name])) {
@@ -387,7 +401,7 @@ mod tests {
             pipeline: Some("p\"1".into()),
             routing: Some("r".into()),
             require_alias: Some(true),
-            require_data_stream: None,
+            ..Defaults::default()
         };
         let mut out = String::new();
         Action::parse(r#"{"create":{"_id":"a","routing":"own"}}"#, &defaults)

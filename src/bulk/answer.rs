@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 use crate::json;
@@ -68,6 +70,21 @@ impl AnswerItem {
         json::push_string(&mut object, &reason);
         object.push_str("}}");
         Self { status, object }
+    }
+
+    /// Type and reason of its error, for people.
+    #[must_use]
+    pub fn error(&self) -> String {
+        let error = json::get(&self.object, "error");
+        let part =
+            |name| error.and_then(|it| json::string(json::get(it, name)?)).unwrap_or_default();
+        format!("{}: {}", part("type"), part("reason"))
+    }
+
+    /// The type of its error.
+    #[must_use]
+    pub fn error_kind(&self) -> Option<Cow<'_, str>> {
+        json::string(json::get(json::get(&self.object, "error")?, "type")?)
     }
 }
 

@@ -2,6 +2,8 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
+use super::{Action, Defaults};
+
 /// One bulk body on its way to Elasticsearch, with the place of every action in it.
 ///
 /// A slot is one action and its document. Retrying copies the bytes of the slots that are left; nothing is
@@ -30,6 +32,21 @@ impl OutgoingBatch {
     #[must_use]
     pub fn slot_count(&self) -> usize {
         self.slots.len()
+    }
+
+    /// How long one slot is, in bytes.
+    #[must_use]
+    pub fn slot_len_bytes(&self, index: usize) -> usize {
+        self.slots.get(index).map_or(0, Range::len)
+    }
+
+    /// What one slot asks for, read from its action line.
+    #[must_use]
+    pub fn action(&self, index: usize) -> Option<Action<'_>> {
+        let lines = self.body.get(self.slots.get(index)?.clone())?;
+        let end = memchr::memchr(b'\n', lines)?;
+        let line = std::str::from_utf8(lines.get(..end)?).ok()?;
+        Action::parse(line, &Defaults::default()).ok()
     }
 
     /// The lines of one slot.
@@ -62,5 +79,21 @@ mod tests {
         assert_eq!(batch.body_of(&[0, 1, 2]), "a\nb\nc\n");
         assert_eq!(batch.body_of(&[0, 2]), "a\nc\n");
         assert_eq!(batch.slot(1), "b\n");
+    }
+
+    #[test]
+    fn what_a_slot_asks_for() {
+        let lines = [
+            "{\"index\":{\"_index\":\"a\",\"_id\":\"1\"}}\n{}\n",
+            "{\"delete\":{\"_index\":\"a\",\"_id\":\"2\"}}\n",
+        ];
+        let batch = OutgoingBatch::new(
+            lines.concat(),
+            vec![0..lines[0].len(), lines[0].len()..lines.concat().len()],
+        );
+        assert_eq!(batch.slot_len_bytes(0), lines[0].len());
+        let id = |slot| batch.action(slot).unwrap().id.unwrap().into_owned();
+        assert_eq!((id(0), id(1)), ("1".into(), "2".into()));
+        assert!(batch.action(2).is_none());
     }
 }

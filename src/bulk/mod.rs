@@ -10,5 +10,5 @@ mod request;
 pub use action::{Action, Defaults, Op};
 pub use answer::{AnswerError, AnswerItem, BulkAnswer};
 pub use batch::OutgoingBatch;
-pub use reply::{Refusal, ReplyWriter, error_body};
+pub use reply::{Refusal, ReplyWriter, error_body, single};
 pub use request::{Item, Items, Shown, TooManyItems};

@@ -35,6 +35,46 @@ fn push_error(out: &mut String, refusal: &Refusal) {
     out.push('}');
 }
 
+/// The answer to a request of one document, made of the answer to a bulk request of one item: status and body.
+#[must_use]
+pub fn single(answer: &str) -> (u16, String) {
+    let item = json::get(answer, "items").and_then(|it| json::elements(it).next());
+    let Some(result) = item.and_then(|it| json::members(it).next()) else {
+        let reason = "no answer for this document".into();
+        let refusal = Refusal { status: 503, kind: "k8scop_internal_exception", reason };
+        return (503, error_body(&refusal));
+    };
+    let status = json::get(result.value, "status").and_then(|it| it.parse().ok()).unwrap_or(503);
+    let mut out = String::from("{");
+    if let Some(error) = json::get(result.value, "error") {
+        out.push_str("\"error\":{\"root_cause\":[");
+        out.push_str(error);
+        out.push(']');
+        // An error that is no object has no members to repeat.
+        for member in json::members(error) {
+            push_member(&mut out, &member);
+        }
+        out.push_str("},\"status\":");
+        out.push_str(&status.to_string());
+    } else {
+        for member in json::members(result.value).filter(|it| !it.is("status")) {
+            push_member(&mut out, &member);
+        }
+    }
+    out.push('}');
+    (status, out)
+}
+
+fn push_member(out: &mut String, member: &json::Member<'_>) {
+    if !out.ends_with('{') {
+        out.push(',');
+    }
+    out.push('"');
+    out.push_str(member.raw_key);
+    out.push_str("\":");
+    out.push_str(member.value);
+}
+
 /// Writes the answer to a bulk request: one item per action, in the order of the actions.
 ///
 /// Compact, with `"errors":…,"items":[` side by side: Vector 0.58 and Fluent Bit 5.1 look for these very bytes.
@@ -148,6 +188,27 @@ mod tests {
                 r#"{"create":{"_index":"logs-a","_id":"made\"id","result":"noop","status":200}}]}"#
             )
         );
+    }
+
+    #[test]
+    fn the_answer_for_one_document() {
+        let answer =
+            |item: &str| single(&format!(r#"{{"took":1,"errors":false,"items":[{item}]}}"#));
+        assert_eq!(
+            answer(r#"{"create":{"_index":"a","_id":"1","status":201}}"#),
+            (201, r#"{"_index":"a","_id":"1"}"#.into())
+        );
+        let error = r#"{"type":"t","reason":"r"}"#;
+        assert_eq!(
+            answer(&format!(r#"{{"index":{{"_index":"a","status":409,"error":{error}}}}}"#)),
+            (
+                409,
+                format!(
+                    r#"{{"error":{{"root_cause":[{error}],"type":"t","reason":"r"}},"status":409}}"#
+                )
+            )
+        );
+        assert_eq!(answer("").0, 503);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub use self::raw::{LogFormat, Raw};
 use crate::{
     forward::{Backoff, Credentials, ElasticsearchSettings, FileSettings, Secret},
     prepare::{AlertTarget, Policy, is_namespace},
-    receiver::Limits,
+    receiver::{Limits, PassThrough, Passing, Pattern},
     rules::{self, Rule, RuleError},
     unwrap,
 };
@@ -39,14 +39,20 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// Limits of the receiver.
     pub limits: Limits,
+    /// What is passed on to Elasticsearch besides bulk requests.
+    pub passing: Passing,
     /// Most bytes of bodies at once.
     pub in_flight_bytes_max: u64,
     /// Most connections at once, on each port.
     pub connections_max: usize,
     /// Longest time from one request to the next one's head.
     pub header_read_timeout: Duration,
+    /// Longest wait for a client to read more of its answer.
+    pub write_timeout: Duration,
     /// How long a stop waits for what is in flight.
     pub shutdown_grace: Duration,
+    /// Largest bulk request to the output (bytes).
+    pub bulk_bytes_max: usize,
     /// Waits between tries.
     pub backoff: Backoff,
     /// How logs are written.
@@ -140,6 +146,7 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
     let written = overrides.output.unwrap_or_else(|| raw.output.clone());
     let output = output(&written, &raw, &mut wrong);
     let alerts = alerts(&raw, &mut wrong);
+    let passing = passing(&raw, &mut wrong);
     limits_fit(&raw, &mut wrong);
     if !is_namespace(&raw.audit.namespace) {
         wrong.push(format!(
@@ -178,12 +185,16 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
             body_bytes_max: limits.body_bytes_max,
             decoded_bytes_max: limits.decoded_bytes_max,
             body_idle_timeout: Duration::from_secs(limits.body_idle_timeout_s),
+            body_bytes_per_s_min: limits.body_bytes_per_s_min,
             request_deadline: Duration::from_secs(limits.request_deadline_s),
         },
+        passing,
         in_flight_bytes_max: limits.in_flight_bytes_max,
         connections_max: limits.connections_max,
         header_read_timeout: Duration::from_secs(limits.header_read_timeout_s),
+        write_timeout: Duration::from_secs(limits.write_timeout_s),
         shutdown_grace: Duration::from_secs(limits.shutdown_grace_s),
+        bulk_bytes_max: usize::try_from(raw.elasticsearch.bulk_bytes_max).unwrap_or(usize::MAX),
         backoff: Backoff {
             first: Duration::from_millis(raw.retry.first_ms),
             longest: Duration::from_millis(raw.retry.longest_ms),
@@ -283,6 +294,22 @@ fn alerts(raw: &Raw, wrong: &mut Vec<String>) -> AlertTarget {
     }
 }
 
+fn passing(raw: &Raw, wrong: &mut Vec<String>) -> Passing {
+    let read = |text: &String| {
+        let pattern = Pattern::parse(text);
+        if pattern.is_none() {
+            wrong.push(format!(
+                "pass_through.also: `{text}` is no METHOD and /path, such as `DELETE /my-*`"
+            ));
+        }
+        pattern
+    };
+    Passing {
+        all: raw.pass_through.allow == PassThrough::All,
+        also: raw.pass_through.also.iter().filter_map(read).collect(),
+    }
+}
+
 /// Longest time that can be set (seconds): a day.
 const SECONDS_MAX: u64 = 24 * 60 * 60;
 /// Largest number of anything else.
@@ -306,11 +333,14 @@ fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
         ("limits.body_bytes_max", limits.body_bytes_max),
         ("limits.decoded_bytes_max", limits.decoded_bytes_max),
         ("limits.body_idle_timeout_s", limits.body_idle_timeout_s),
+        ("limits.body_bytes_per_s_min", limits.body_bytes_per_s_min),
         ("limits.header_read_timeout_s", limits.header_read_timeout_s),
+        ("limits.write_timeout_s", limits.write_timeout_s),
         ("limits.request_deadline_s", limits.request_deadline_s),
         ("limits.shutdown_grace_s", limits.shutdown_grace_s),
         ("elasticsearch.connect_timeout_s", raw.elasticsearch.connect_timeout_s),
         ("elasticsearch.request_timeout_s", raw.elasticsearch.request_timeout_s),
+        ("elasticsearch.bulk_bytes_max", raw.elasticsearch.bulk_bytes_max),
         ("retry.first_ms", raw.retry.first_ms),
         ("retry.longest_ms", raw.retry.longest_ms),
     ] {

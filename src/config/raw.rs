@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::{
     prepare::{Ids, Route},
+    receiver::PassThrough,
     unwrap::Objects,
 };
 
@@ -19,6 +20,8 @@ pub struct Raw {
     pub output: String,
     /// How to reach Elasticsearch.
     pub elasticsearch: RawElasticsearch,
+    /// What is passed on to Elasticsearch besides bulk requests.
+    pub pass_through: RawPassThrough,
     /// How files are written.
     pub file: RawFile,
     /// What becomes of audit events.
@@ -42,6 +45,7 @@ impl Default for Raw {
             admin: "127.0.0.1:9251".into(),
             output: "file:./k8scop-data".into(),
             elasticsearch: RawElasticsearch::default(),
+            pass_through: RawPassThrough::default(),
             file: RawFile::default(),
             audit: RawAudit::default(),
             alerts: RawAlerts::default(),
@@ -69,6 +73,8 @@ pub struct RawElasticsearch {
     pub connect_timeout_s: u64,
     /// Longest wait for an answer (seconds).
     pub request_timeout_s: u64,
+    /// Largest bulk request (bytes); what is larger goes in several.
+    pub bulk_bytes_max: u64,
 }
 
 impl Default for RawElasticsearch {
@@ -80,8 +86,20 @@ impl Default for RawElasticsearch {
             ca_file: None,
             connect_timeout_s: 5,
             request_timeout_s: 30,
+            bulk_bytes_max: 32 << 20,
         }
     }
+}
+
+/// What is passed on to Elasticsearch besides bulk requests.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawPassThrough {
+    /// `shippers`: what shippers ask when they start (root, licence, templates, policies, pipelines, aliases,
+    /// creation of indices) and when they write documents; `all`: everything.
+    pub allow: PassThrough,
+    /// More requests: `METHOD /path`, with `*` for any text.
+    pub also: Vec<String>,
 }
 
 /// How files are written.
@@ -188,12 +206,16 @@ pub struct RawLimits {
     pub items_max: usize,
     /// Deepest document (levels).
     pub depth_max: usize,
-    /// Most connections at once.
+    /// Most connections at once, on each port. One more takes the place of the one that was of no use for longest.
     pub connections_max: usize,
     /// Longest time from one request to the next one's head (seconds).
     pub header_read_timeout_s: u64,
     /// Longest silence while a body comes in (seconds).
     pub body_idle_timeout_s: u64,
+    /// Slowest body after that time (bytes a second).
+    pub body_bytes_per_s_min: u64,
+    /// Longest wait for a client to read more of its answer (seconds).
+    pub write_timeout_s: u64,
     /// Longest time to deliver a request (seconds). Shorter than the shippers' own timeouts (Filebeat 90,
     /// Logstash 60), so that they hear how it ended.
     pub request_deadline_s: u64,
@@ -212,6 +234,8 @@ impl Default for RawLimits {
             connections_max: 4096,
             header_read_timeout_s: 300,
             body_idle_timeout_s: 30,
+            body_bytes_per_s_min: 1024,
+            write_timeout_s: 30,
             request_deadline_s: 30,
             shutdown_grace_s: 35,
         }

@@ -1,18 +1,18 @@
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use hyper::{
     HeaderMap, Method,
     header::{self, HeaderName, HeaderValue},
 };
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, Response};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Attempt, AttemptError, ElasticsearchSettings, Passed, SettingsError, Whole, client};
-use crate::bulk::BulkAnswer;
+use super::{
+    Attempt, AttemptError, Backoff, ElasticsearchSettings, Passed, SettingsError, Whole, client,
+    nodes::{Lease, Nodes},
+};
+use crate::{bulk::BulkAnswer, json};
 
 /// Largest answer to a bulk request that is read (bytes). An item's answer has about 200 bytes, its error at
 /// most a few thousand.
@@ -22,11 +22,11 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 #[derive(Debug)]
 pub struct Elasticsearch {
     client: Client,
-    urls: Vec<Url>,
+    nodes: Nodes,
     authorization: Option<HeaderValue>,
     request_timeout: Duration,
-    /// The node that is asked next. A node that failed is left for the following one.
-    next: AtomicUsize,
+    /// What the cluster is, once it has told.
+    product: OnceLock<Product>,
 }
 
 /// Headers that belong to one connection (RFC 9110, 7.6.1) and never to the next.
@@ -51,33 +51,31 @@ pub fn hop_by_hop(name: &HeaderName) -> bool {
 
 impl Elasticsearch {
     /// Makes the client. Nothing is asked of the cluster yet: it may be down while we start.
-    pub fn new(settings: &ElasticsearchSettings) -> Result<Self, SettingsError> {
+    pub fn new(settings: &ElasticsearchSettings, backoff: Backoff) -> Result<Self, SettingsError> {
         Ok(Self {
             client: client::build(settings)?,
-            urls: settings.urls.clone(),
+            nodes: Nodes::new(&settings.urls, backoff),
             authorization: settings
                 .credentials
                 .as_ref()
                 .map(client::Credentials::header)
                 .transpose()?,
             request_timeout: settings.request_timeout,
-            next: AtomicUsize::new(0),
+            product: OnceLock::new(),
         })
     }
 
-    /// The address of a node for a path and a query.
-    fn url(&self, path_and_query: &str) -> Option<Url> {
-        let index = self.next.load(Ordering::Relaxed) % self.urls.len().max(1);
-        let node = self.urls.get(index)?;
-        let base = node.as_str().trim_end_matches('/');
-        Url::parse(&format!("{base}{path_and_query}")).ok()
+    /// Whether a node is believed to work.
+    pub(super) fn works(&self) -> bool {
+        self.nodes.any_works()
     }
 
-    fn leave_node(&self) {
-        self.next.fetch_add(1, Ordering::Relaxed);
+    /// Waits until a node that failed works again.
+    pub(super) async fn recovered(&self) {
+        self.nodes.recovered().await;
     }
 
-    /// Sends a bulk body once.
+    /// Sends a bulk body once, to a node that works, as soon as there is one.
     pub(super) async fn bulk(
         &self,
         body: Bytes,
@@ -85,30 +83,28 @@ impl Elasticsearch {
         passed: &Passed,
         until: Instant,
     ) -> Attempt {
+        let Some(lease) = self.nodes.lease(until).await else {
+            return Attempt::Failed(no_node());
+        };
         let until = until.min(Instant::now() + self.request_timeout);
-        let result = timeout_at(until, self.ask(body, slots, passed)).await;
-        let attempt = result.unwrap_or_else(|_elapsed| {
-            Attempt::Failed(AttemptError { reason: "Elasticsearch did not answer in time".into() })
-        });
-        if matches!(&attempt, Attempt::Failed(_))
-            || matches!(&attempt, Attempt::Refused(it) if it.status >= 500)
-        {
-            self.leave_node();
+        let attempt = timeout_at(until, self.ask(&lease, body, slots, passed))
+            .await
+            .unwrap_or_else(|_elapsed| Attempt::Failed(late()));
+        match &attempt {
+            Attempt::Failed(_) => lease.failed(),
+            Attempt::Refused(whole) if is_nodes_fault(whole.status) => lease.failed(),
+            _ => lease.succeeded(),
         }
         attempt
     }
 
-    async fn ask(&self, body: Bytes, slots: usize, passed: &Passed) -> Attempt {
-        let query =
-            if passed.query.is_empty() { String::new() } else { format!("?{}", passed.query) };
-        let response = match self
-            .send(
-                Method::POST,
-                &format!("/_bulk{query}"),
-                passed.headers.clone(),
-                Some(body.into()),
-            )
-            .await
+    async fn ask(&self, lease: &Lease<'_>, body: Bytes, slots: usize, passed: &Passed) -> Attempt {
+        let path = match passed.query.as_str() {
+            "" => "/_bulk".to_owned(),
+            query => format!("/_bulk?{query}"),
+        };
+        let headers = passed.headers.clone();
+        let response = match self.send(lease, Method::POST, &path, headers, Some(body.into())).await
         {
             Ok(response) => response,
             Err(error) => return Attempt::Failed(error),
@@ -124,31 +120,28 @@ impl Elasticsearch {
         };
         if status < 400 && status != 200 {
             // Something between us and Elasticsearch answered. What became of the items is not known.
-            let reason = format!("Elasticsearch answered a bulk request with status {status}");
-            return Attempt::Failed(AttemptError { reason });
+            return Attempt::Failed(unusable(&format!("status {status}")));
         }
         if status != 200 {
             return Attempt::Refused(Whole { status, body, retry_after_s });
         }
         match BulkAnswer::parse(&body, slots) {
             Ok(answer) => Attempt::Answered(answer),
-            Err(error) => Attempt::Failed(AttemptError {
-                reason: format!("Elasticsearch gave no usable answer: {error}"),
-            }),
+            Err(error) => Attempt::Failed(unusable(&error.to_string())),
         }
     }
 
-    /// Sends any request to the cluster. `path_and_query` starts with a slash.
-    pub async fn send(
+    async fn send(
         &self,
+        lease: &Lease<'_>,
         method: Method,
         path_and_query: &str,
         mut headers: HeaderMap,
         body: Option<reqwest::Body>,
     ) -> Result<Response, AttemptError> {
-        let url = self
+        let url = lease
             .url(path_and_query)
-            .ok_or_else(|| AttemptError { reason: "the path is no URL".into() })?;
+            .ok_or_else(|| AttemptError { reason: "the path is no URL".into(), in_doubt: false })?;
         if let Some(authorization) = &self.authorization {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
@@ -159,7 +152,22 @@ impl Elasticsearch {
         request.send().await.map_err(|error| failed(&error))
     }
 
-    /// As [`Self::send`], for requests that are passed through: within the time limit to the answer's head.
+    /// What the cluster is. Asked with the client's headers, once it can be known.
+    pub async fn product(&self, headers: &HeaderMap) -> Option<Product> {
+        if let Some(known) = self.product.get() {
+            return Some(*known);
+        }
+        let mut asked = HeaderMap::new();
+        if let Some(authorization) = headers.get(header::AUTHORIZATION) {
+            asked.insert(header::AUTHORIZATION, authorization.clone());
+        }
+        let answer = self.pass(Method::GET, "/", asked, None).await.ok()?;
+        let product = Product::read(&String::from_utf8_lossy(&read(answer).await.ok()?))?;
+        Some(*self.product.get_or_init(|| product))
+    }
+
+    /// Sends any request to a node that works, within the time limit to the answer's head. Fails at once when no
+    /// node works. `path_and_query` starts with a slash.
     pub async fn pass(
         &self,
         method: Method,
@@ -167,25 +175,71 @@ impl Elasticsearch {
         headers: HeaderMap,
         body: Option<reqwest::Body>,
     ) -> Result<Response, AttemptError> {
-        let asked = self.send(method, path_and_query, headers, body);
-        let result =
-            tokio::time::timeout(self.request_timeout, asked).await.unwrap_or_else(|_elapsed| {
-                Err(AttemptError { reason: "Elasticsearch did not answer in time".into() })
-            });
-        if result.is_err() {
-            self.leave_node();
+        let lease = self.nodes.try_lease().map_err(|_next| no_node())?;
+        let asked = self.send(&lease, method, path_and_query, headers, body);
+        let result = tokio::time::timeout(self.request_timeout, asked)
+            .await
+            .unwrap_or_else(|_elapsed| Err(late()));
+        match &result {
+            Ok(answer) if !is_nodes_fault(answer.status().as_u16()) => lease.succeeded(),
+            _ => lease.failed(),
         }
         result
     }
+}
+
+/// What a cluster is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// OpenSearch, not Elasticsearch.
+    pub is_opensearch: bool,
+    /// The first number of its version.
+    pub major: u32,
+}
+
+impl Product {
+    /// Reads the answer to `GET /`.
+    fn read(text: &str) -> Option<Self> {
+        json::check(text, 16).ok()?;
+        let version = json::get(text, "version")?;
+        let number = json::string(json::get(version, "number")?)?;
+        let major = number.split('.').next()?.parse().ok()?;
+        let is_opensearch = json::get(version, "distribution") == Some("\"opensearch\"");
+        Some(Self { is_opensearch, major })
+    }
+
+    /// Whether documents still have types, and paths `/{index}/{type}/_bulk`.
+    #[must_use]
+    pub fn has_types(self) -> bool {
+        self.major < if self.is_opensearch { 2 } else { 8 }
+    }
+}
+
+/// What a node, or what stands before it, says when it is the node that does not work.
+fn is_nodes_fault(status: u16) -> bool {
+    matches!(status, 502..=504)
+}
+
+fn no_node() -> AttemptError {
+    AttemptError {
+        reason: "Elasticsearch cannot be reached: no node answers".into(),
+        in_doubt: false,
+    }
+}
+
+fn late() -> AttemptError {
+    AttemptError { reason: "Elasticsearch did not answer in time".into(), in_doubt: true }
+}
+
+fn unusable(what: &str) -> AttemptError {
+    AttemptError { reason: format!("Elasticsearch gave no usable answer: {what}"), in_doubt: true }
 }
 
 async fn read(mut response: Response) -> Result<Bytes, AttemptError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(AttemptError {
-                reason: format!("Elasticsearch's answer is larger than {ANSWER_BYTES_MAX} bytes"),
-            });
+            return Err(unusable(&format!("it is larger than {ANSWER_BYTES_MAX} bytes")));
         }
         body.extend_from_slice(&chunk);
     }
@@ -211,5 +265,23 @@ fn failed(error: &reqwest::Error) -> AttemptError {
         reason.push_str(": ");
         reason.push_str(&last);
     }
-    AttemptError { reason }
+    AttemptError { reason, in_doubt: !error.is_connect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        let of = |number: &str, more: &str| {
+            let text = format!(r#"{{"version":{{"number":"{number}"{more}}}}}"#);
+            Product::read(&text).unwrap()
+        };
+        let opensearch = r#","distribution":"opensearch""#;
+        assert!(of("7.17.29", "").has_types() && !of("8.19.21", "").has_types());
+        assert!(of("1.3.20", opensearch).has_types() && !of("2.19.6", opensearch).has_types());
+        assert_eq!(of("3.6.0", opensearch), Product { is_opensearch: true, major: 3 });
+        assert_eq!(Product::read("<html>"), None);
+    }
 }

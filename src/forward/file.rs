@@ -112,7 +112,10 @@ impl FileOutput {
         let output = Arc::clone(output);
         let written = tokio::task::spawn_blocking(move || output.store(&body, slots)).await;
         written.unwrap_or_else(|error| {
-            Attempt::Failed(AttemptError { reason: format!("writing failed: {error}") })
+            Attempt::Failed(AttemptError {
+                reason: format!("writing failed: {error}"),
+                in_doubt: true,
+            })
         })
     }
 
@@ -155,6 +158,7 @@ impl FileOutput {
         if answers.len() != slots {
             return Attempt::Failed(AttemptError {
                 reason: format!("{} items for {slots} slots", answers.len()),
+                in_doubt: true,
             });
         }
         Attempt::Answered(BulkAnswer { items: answers })

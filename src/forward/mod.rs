@@ -1,21 +1,23 @@
 //! Sends batches to the output and settles every slot of them: tried again as long as that can help and the
 //! request has time, then told as it is. Knows nothing of rules or audit events.
 
+mod blocks;
 mod client;
 mod elasticsearch;
 mod file;
+mod nodes;
 mod settle;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::HeaderMap;
 use thiserror::Error;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 pub use self::{
     client::{Credentials, ElasticsearchSettings, Secret, SettingsError},
-    elasticsearch::{Elasticsearch, hop_by_hop},
+    elasticsearch::{Elasticsearch, Product, hop_by_hop},
     file::{FileError, FileOutput, FileSettings},
     settle::{Backoff, Delivery, Forwarder},
 };
@@ -37,6 +39,8 @@ pub struct Passed {
     pub headers: HeaderMap,
     /// Its query, without what is answered or placed by us; empty if there is none.
     pub query: String,
+    /// Nothing in headers and query can make Elasticsearch refuse the request: if it does, it is for an item.
+    pub sound: bool,
 }
 
 /// The answer to a request as a whole.
@@ -67,6 +71,8 @@ enum Attempt {
 pub struct AttemptError {
     /// For the log and the client; without addresses' credentials.
     pub reason: String,
+    /// The request may have been done all the same.
+    pub in_doubt: bool,
 }
 
 impl Output {
@@ -91,6 +97,18 @@ impl Output {
         timer.observe_duration();
         count(&attempt, slots, target, metrics);
         attempt
+    }
+
+    /// Waits before another try: not longer than `at_least` when a node that failed works again.
+    async fn recovery(&self, wait: Duration, at_least: Duration) {
+        match self {
+            Self::Elasticsearch(output) if !output.works() => {
+                sleep(at_least).await;
+                // Either it works again, or it is time to try.
+                timeout(wait.saturating_sub(at_least), output.recovered()).await.ok();
+            }
+            _ => sleep(wait).await,
+        }
     }
 }
 

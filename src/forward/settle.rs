@@ -1,14 +1,19 @@
 use std::{
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::{Attempt, AttemptError, Output, Passed, Whole, may_pass_later};
+use super::{
+    Attempt, AttemptError, Output, Passed, Whole,
+    blocks::{Blocks, Gate, is_blocked},
+    may_pass_later,
+};
 use crate::{
     bulk::{AnswerItem, OutgoingBatch, Refusal, error_body},
     metrics::Metrics,
@@ -26,12 +31,14 @@ pub struct Backoff {
 
 impl Backoff {
     /// `random` is from 0 up to 1.
-    fn delay(&self, tries: u32, random: f64) -> Duration {
+    pub(super) fn delay(&self, tries: u32, random: f64) -> Duration {
         let span = self.first.saturating_mul(1 << tries.min(20)).min(self.longest);
         span.mul_f64(random.clamp(0.0, 1.0))
     }
 }
 
+/// Requests are not cut smaller than this for all, because of one large document (bytes).
+const LEARNED_BYTES_MIN: usize = 1 << 20;
 /// Longest `Retry-After` that is believed (seconds). It is longer than any deadline.
 const RETRY_AFTER_S_MAX: u64 = 24 * 60 * 60;
 
@@ -49,7 +56,11 @@ pub enum Delivery {
 pub struct Forwarder {
     output: Output,
     backoff: Backoff,
+    /// Largest body of one request to the output (bytes), unless one slot alone is larger. Made smaller when
+    /// Elasticsearch takes less.
+    bulk_bytes_max: AtomicUsize,
     metrics: Arc<Metrics>,
+    blocks: Blocks,
     /// So that an outage is told once when it begins and once when it ends.
     failing: AtomicBool,
 }
@@ -57,8 +68,32 @@ pub struct Forwarder {
 impl Forwarder {
     /// Nothing is asked of the output yet.
     #[must_use]
-    pub fn new(output: Output, backoff: Backoff, metrics: Arc<Metrics>) -> Self {
-        Self { output, backoff, metrics, failing: AtomicBool::new(false) }
+    pub fn new(
+        output: Output,
+        backoff: Backoff,
+        bulk_bytes_max: usize,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            output,
+            backoff,
+            bulk_bytes_max: AtomicUsize::new(bulk_bytes_max),
+            metrics,
+            blocks: Blocks::new(backoff),
+            failing: AtomicBool::new(false),
+        }
+    }
+
+    /// Elasticsearch refused a request as too large: the next ones are smaller. Gives back how large.
+    fn learn_limit(&self, bytes_max: usize) -> usize {
+        let learned = bytes_max.max(LEARNED_BYTES_MIN);
+        if self.bulk_bytes_max.fetch_min(learned, Ordering::Relaxed) > learned {
+            tracing::warn!(
+                bytes_max = learned,
+                "the output refuses large requests (413): they are cut"
+            );
+        }
+        bytes_max
     }
 
     /// Where documents go.
@@ -75,36 +110,30 @@ impl Forwarder {
         passed: &Passed,
         deadline: Instant,
     ) -> Delivery {
-        let mut open = Open::new(batch.slot_count());
+        let mut run = Run { forwarder: self, passed, deadline, open: Open::new(batch) };
         for tries in 0.. {
-            let body = batch.body_of(&open.pending);
-            let attempt = self
-                .output
-                .attempt(body, open.pending.len(), passed, deadline, &self.metrics)
-                .await;
-            let wait = match open.take(attempt) {
-                Next::Done(whole) => return Delivery::Whole(whole),
-                Next::Again { at_least } => {
-                    self.backoff.delay(tries, fastrand::f64()).max(at_least)
-                }
+            let round = run.round().await;
+            self.tell(&run.open);
+            let at_least = match round {
+                Round::Done => break,
+                Round::Again { at_least } => at_least,
             };
-            self.tell(&open);
-            if open.pending.is_empty() || Instant::now() + wait >= deadline {
+            let wait = self.backoff.delay(tries, fastrand::f64()).max(at_least);
+            if run.open.pending().is_empty() || Instant::now() + wait >= deadline {
                 break;
             }
-            sleep(wait).await;
+            self.output.recovery(wait, at_least).await;
         }
-        open.end()
+        run.open.end()
     }
 
-    fn tell(&self, open: &Open) {
-        let failing = !open.pending.is_empty();
+    fn tell(&self, open: &Open<'_>) {
+        let failing = open.is_failing();
         if self.failing.swap(failing, Ordering::Relaxed) == failing {
             return;
         }
         if failing {
             tracing::warn!(
-                slots = open.pending.len(),
                 reason = open.reason(),
                 "the output does not take documents: trying again"
             );
@@ -114,99 +143,488 @@ impl Forwarder {
     }
 }
 
-/// What is known of a batch between two tries.
-struct Open {
-    pending: Vec<usize>,
-    answers: Vec<Option<AnswerItem>>,
-    whole: Option<Whole>,
-}
-
-enum Next {
+/// What one round through all open slots brought.
+enum Round {
+    /// Slots that are left are to be tried again, after this time at least.
     Again { at_least: Duration },
-    Done(Whole),
+    /// Nothing more is to be tried.
+    Done,
 }
 
-impl Open {
-    fn new(slots: usize) -> Self {
-        Self { pending: (0..slots).collect(), answers: vec![None; slots], whole: None }
+/// What one request brought for the slots in it.
+enum Heard {
+    /// Each has an answer.
+    Items,
+    /// None has; they may pass later.
+    Later { at_least: Duration },
+    /// Elasticsearch refuses the request as it is.
+    Refused(Whole),
+}
+
+/// One delivery.
+struct Run<'r> {
+    forwarder: &'r Forwarder,
+    passed: &'r Passed,
+    deadline: Instant,
+    open: Open<'r>,
+}
+
+/// Slots that make Elasticsearch refuse the whole request, after which it is the request that is refused, if
+/// nothing of it was taken.
+const CULPRITS_MAX: usize = 8;
+
+impl Run<'_> {
+    /// Sends every open slot once.
+    async fn round(&mut self) -> Round {
+        let mut groups: VecDeque<_> = self.gates();
+        while let Some(group) = groups.pop_front() {
+            let at_least = match self.send(&group).await {
+                Heard::Items => continue,
+                Heard::Later { at_least } => at_least,
+                Heard::Refused(whole) if whole.status == 413 && group.len() > 1 => {
+                    let limit = self.forwarder.learn_limit(self.open.len_bytes(&group) / 2);
+                    for part in self.open.cut(group, limit).into_iter().rev() {
+                        groups.push_front(part);
+                    }
+                    continue;
+                }
+                Heard::Refused(whole) if self.may_be_one_slot(&whole) => {
+                    match self.find(group, whole).await {
+                        Round::Again { at_least } if at_least.is_zero() => continue,
+                        Round::Again { at_least } => at_least,
+                        Round::Done => return Round::Done,
+                    }
+                }
+                Heard::Refused(whole) => {
+                    self.open.refuse(whole);
+                    return Round::Done;
+                }
+            };
+            return Round::Again { at_least };
+        }
+        Round::Again { at_least: Duration::ZERO }
     }
 
-    /// Nothing has an answer of its own yet.
-    fn is_untouched(&self) -> bool {
-        self.answers.iter().all(Option::is_none)
+    /// The open slots in requests that are not too large. Slots of an index that takes nothing for now get their
+    /// answer at once; those of one that may take something again go apart, so that nobody waits for them.
+    fn gates(&mut self) -> VecDeque<Vec<usize>> {
+        let (mut free, mut apart) = (self.open.pending(), Vec::new());
+        let blocks = &self.forwarder.blocks;
+        if !blocks.is_empty() {
+            let mut gates: HashMap<String, Gate> = HashMap::new();
+            let batch = self.open.batch;
+            free.retain(|slot| {
+                let Some(action) = batch.action(*slot) else { return true };
+                let gate = gates
+                    .entry(action.index.into_owned())
+                    .or_insert_with_key(|index| blocks.gate(index));
+                match gate {
+                    Gate::Open => true,
+                    Gate::Try => {
+                        apart.push(*slot);
+                        false
+                    }
+                    Gate::Shut(said) => {
+                        self.open.settle(*slot, said.clone());
+                        false
+                    }
+                }
+            });
+        }
+        let limit = self.forwarder.bulk_bytes_max.load(Ordering::Relaxed);
+        let (free, apart) = (self.open.cut(free, limit), self.open.cut(apart, limit));
+        free.into_iter().chain(apart).collect()
     }
 
-    fn take(&mut self, attempt: Attempt) -> Next {
+    /// Sends these slots in one request.
+    async fn send(&mut self, group: &[usize]) -> Heard {
+        let Forwarder { output, metrics, blocks, .. } = self.forwarder;
+        let body = self.open.batch.body_of(group);
+        let attempt = output.attempt(body, group.len(), self.passed, self.deadline, metrics).await;
+        self.open.hear(group, attempt, blocks)
+    }
+
+    /// Whether a refusal may be due to one slot: too large, or malformed in a way that Elasticsearch takes for a
+    /// malformed request. Not if the client's own parameters may be the cause, which would fail every part too.
+    fn may_be_one_slot(&self, whole: &Whole) -> bool {
+        let kind = AnswerItem::told(whole.status, &whole.body);
+        self.passed.sound
+            && matches!(whole.status, 400 | 413)
+            && kind.error_kind().as_deref() != Some("media_type_header_exception")
+    }
+
+    /// Finds the slots for which Elasticsearch refuses this group, and delivers the others.
+    ///
+    /// The suspects are halved: one half is sent, together with what is clear of suspicion. If it is taken, the
+    /// culprit is in the other half, else in this one, and the other half is clear. The last suspect is refused
+    /// only when it was sent alone. One culprit among n costs at most ⌈log₂ n⌉ + 2 requests: 14 for 5,000.
+    async fn find(&mut self, group: Vec<usize>, first: Whole) -> Round {
+        if group.len() == 1 {
+            self.open.condemn(group.into_iter().map(|slot| (slot, first.clone())).collect());
+            return Round::Again { at_least: Duration::ZERO };
+        }
+        if self.open.has_twins(&group) {
+            return self.find_in_order(group, first).await;
+        }
+        let (mut suspects, mut clear) = (group, Vec::new());
+        let mut culprits = Vec::new();
+        loop {
+            let alone = suspects.len() == 1;
+            let test = if alone {
+                suspects.clone()
+            } else {
+                let half = suspects.len() / 2;
+                let mut test = suspects.get(..half).unwrap_or_default().to_vec();
+                test.extend(&clear);
+                test.sort_unstable();
+                test
+            };
+            match self.send(&test).await {
+                Heard::Items if alone => suspects.clear(),
+                Heard::Items => {
+                    suspects.drain(..suspects.len() / 2);
+                    clear.clear();
+                    continue;
+                }
+                Heard::Refused(whole) if !self.may_be_one_slot(&whole) => {
+                    self.open.refuse(whole);
+                    return Round::Done;
+                }
+                Heard::Refused(whole) if test.len() == 1 => {
+                    clear.extend(suspects.drain(..).filter(|it| !test.contains(it)));
+                    culprits.extend(test.iter().map(|slot| (*slot, whole.clone())));
+                }
+                Heard::Refused(_) => {
+                    clear.extend(suspects.drain(suspects.len() / 2..));
+                    continue;
+                }
+                Heard::Later { at_least } => {
+                    self.open.condemn(culprits);
+                    return Round::Again { at_least: at_least.max(SHORTEST) };
+                }
+            }
+            if culprits.len() >= CULPRITS_MAX && !self.open.took_something {
+                self.open.refuse(first);
+                return Round::Done;
+            }
+            // What was thought clear may not be: it is sent, and if it is refused the search goes on in it.
+            clear.sort_unstable();
+            if clear.is_empty() {
+                break;
+            }
+            match self.send(&clear).await {
+                Heard::Items => break,
+                Heard::Refused(whole) if self.may_be_one_slot(&whole) => {
+                    suspects = std::mem::take(&mut clear);
+                    if suspects.len() == 1 {
+                        culprits.extend(suspects.iter().map(|slot| (*slot, whole.clone())));
+                        break;
+                    }
+                    if culprits.len() >= CULPRITS_MAX {
+                        self.open.condemn(culprits);
+                        return self.find_in_order(suspects, first).await;
+                    }
+                }
+                Heard::Refused(whole) => {
+                    self.open.refuse(whole);
+                    return Round::Done;
+                }
+                Heard::Later { at_least } => {
+                    self.open.condemn(culprits);
+                    return Round::Again { at_least: at_least.max(SHORTEST) };
+                }
+            }
+        }
+        self.open.condemn(culprits);
+        Round::Again { at_least: Duration::ZERO }
+    }
+
+    /// As [`Self::find`], from the first slot to the last: where several slots mean the same document, they must
+    /// be done in their order, and where culprits are many, halving both halves costs less.
+    async fn find_in_order(&mut self, group: Vec<usize>, first: Whole) -> Round {
+        let mut culprits = Vec::new();
+        let half = group.len() / 2;
+        let (left, right) = group.split_at_checked(half).unwrap_or_default();
+        let mut stack = vec![right.to_vec(), left.to_vec()];
+        while let Some(mut part) = stack.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            match self.send(&part).await {
+                Heard::Items => (),
+                Heard::Refused(whole) if self.may_be_one_slot(&whole) => {
+                    if let [slot] = part.as_slice() {
+                        culprits.push((*slot, whole));
+                    } else {
+                        stack.push(part.split_off(part.len() / 2));
+                        stack.push(part);
+                    }
+                }
+                Heard::Refused(whole) => {
+                    self.open.refuse(whole);
+                    return Round::Done;
+                }
+                Heard::Later { at_least } => {
+                    self.open.condemn(culprits);
+                    return Round::Again { at_least: at_least.max(SHORTEST) };
+                }
+            }
+            if culprits.len() >= CULPRITS_MAX && !self.open.took_something {
+                self.open.refuse(first);
+                return Round::Done;
+            }
+        }
+        self.open.condemn(culprits);
+        Round::Again { at_least: Duration::ZERO }
+    }
+}
+
+/// Tells a wait that is needed from none.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// What is known of a batch.
+struct Open<'b> {
+    batch: &'b OutgoingBatch,
+    answers: Vec<Option<AnswerItem>>,
+    /// Slots that are to be sent (again).
+    is_open: Vec<bool>,
+    /// What was said of the request as a whole, last.
+    whole: Option<Whole>,
+    /// Elasticsearch answered some slots, so the client is answered item by item.
+    has_items: bool,
+    /// Elasticsearch took some slots: nothing is wrong with the request as such.
+    took_something: bool,
+}
+
+impl<'b> Open<'b> {
+    fn new(batch: &'b OutgoingBatch) -> Self {
+        let slots = batch.slot_count();
+        Self {
+            batch,
+            answers: vec![None; slots],
+            is_open: vec![true; slots],
+            whole: None,
+            has_items: false,
+            took_something: false,
+        }
+    }
+
+    fn pending(&self) -> Vec<usize> {
+        self.is_open.iter().enumerate().filter_map(|(slot, open)| open.then_some(slot)).collect()
+    }
+
+    fn is_failing(&self) -> bool {
+        self.is_open.contains(&true) || self.whole.as_ref().is_some_and(|it| it.status >= 500)
+    }
+
+    fn len_bytes(&self, slots: &[usize]) -> usize {
+        slots.iter().map(|it| self.batch.slot_len_bytes(*it)).sum()
+    }
+
+    /// Cuts slots into groups of at most `bytes_max`, or of one slot that is larger.
+    fn cut(&self, slots: Vec<usize>, bytes_max: usize) -> Vec<Vec<usize>> {
+        if slots.len() == self.is_open.len() && self.batch.len_bytes() <= bytes_max {
+            return vec![slots];
+        }
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        let mut bytes = 0;
+        for slot in slots {
+            let len = self.batch.slot_len_bytes(slot);
+            match groups.last_mut() {
+                Some(group) if bytes + len <= bytes_max => {
+                    bytes += len;
+                    group.push(slot);
+                }
+                _ => {
+                    bytes = len;
+                    groups.push(vec![slot]);
+                }
+            }
+        }
+        groups
+    }
+
+    /// Gives a slot its last answer.
+    fn settle(&mut self, slot: usize, answer: AnswerItem) {
+        if let (Some(place), Some(open)) = (self.answers.get_mut(slot), self.is_open.get_mut(slot))
+        {
+            *place = Some(answer);
+            *open = false;
+            self.has_items = true;
+        }
+    }
+
+    fn hear(&mut self, group: &[usize], attempt: Attempt, blocks: &Blocks) -> Heard {
         let whole = match attempt {
             Attempt::Answered(answer) => {
                 self.whole = None;
-                let mut left = Vec::new();
-                for (slot, item) in self.pending.iter().zip(answer.items) {
-                    if may_pass_later(item.status) {
-                        left.push(*slot);
-                    }
-                    if let Some(place) = self.answers.get_mut(*slot) {
-                        *place = Some(item);
-                    }
-                }
-                self.pending = left;
-                return Next::Again { at_least: Duration::ZERO };
+                self.hear_items(group, answer.items, blocks);
+                return Heard::Items;
             }
-            Attempt::Refused(whole) => whole,
-            Attempt::Failed(error) => unavailable(&error),
+            Attempt::Refused(whole) => {
+                // A gateway's word: whether Elasticsearch did it is not known.
+                if matches!(whole.status, 500 | 502 | 504) {
+                    self.give_back(group, &whole);
+                }
+                whole
+            }
+            Attempt::Failed(error) => {
+                let whole = unavailable(&error);
+                if error.in_doubt {
+                    self.give_back(group, &whole);
+                }
+                whole
+            }
         };
-        if may_pass_later(whole.status) {
-            let told_s = whole.retry_after_s.unwrap_or_default().min(RETRY_AFTER_S_MAX);
-            let at_least = Duration::from_secs(told_s);
-            self.whole = Some(whole);
-            return Next::Again { at_least };
+        if !may_pass_later(whole.status) {
+            return Heard::Refused(whole);
         }
-        if self.is_untouched() {
-            return Next::Done(whole);
-        }
-        // Part of the batch is settled already, so the rest is answered item by item.
+        let told_s = whole.retry_after_s.unwrap_or_default().min(RETRY_AFTER_S_MAX);
         self.whole = Some(whole);
-        self.give_up();
-        Next::Again { at_least: Duration::ZERO }
+        Heard::Later { at_least: Duration::from_secs(told_s) }
+    }
+
+    fn hear_items(&mut self, group: &[usize], items: Vec<AnswerItem>, blocks: &Blocks) {
+        let mut again = false;
+        for (slot, item) in group.iter().zip(items) {
+            let later = may_pass_later(item.status);
+            self.took_something |= item.status < 300;
+            if is_blocked(&item) {
+                // It will not pass soon: the client is told now, and others are not sent there.
+                if let Some(action) = self.batch.action(*slot) {
+                    blocks.shut(&action.index, &item);
+                }
+                self.settle(*slot, item);
+                continue;
+            }
+            if !later
+                && !blocks.is_empty()
+                && let Some(action) = self.batch.action(*slot)
+            {
+                blocks.open(&action.index);
+            }
+            again |= later;
+            self.settle(*slot, item);
+            if later && let Some(open) = self.is_open.get_mut(*slot) {
+                *open = true;
+            }
+        }
+        if again {
+            self.keep_order(group);
+        }
+    }
+
+    /// A slot that was overtaken by a later one of the same document is not sent again: it would undo that one.
+    /// The client is told, as it would be by Elasticsearch.
+    fn keep_order(&mut self, group: &[usize]) {
+        let mut overtaken = HashSet::new();
+        for slot in group.iter().rev() {
+            let Some(document) = document(self.batch, *slot) else { continue };
+            let open = self.is_open.get_mut(*slot);
+            let status = self.answers.get(*slot).and_then(|it| Some(it.as_ref()?.status));
+            match open {
+                Some(open) if *open => *open = !overtaken.contains(&document),
+                _ if status.is_some_and(|it| it < 300) => {
+                    overtaken.insert(document);
+                }
+                _ => (),
+            }
+        }
+    }
+
+    /// The answer was lost, and with it what became of these slots. Those that must not be done twice are the
+    /// client's to decide on, and so is what comes after them on the same document.
+    fn give_back(&mut self, group: &[usize], whole: &Whole) {
+        let mut given_back = HashSet::new();
+        for slot in group {
+            let Some(action) = self.batch.action(*slot) else { continue };
+            let document = document(self.batch, *slot);
+            if action.is_repeatable() && document.as_ref().is_none_or(|it| !given_back.contains(it))
+            {
+                continue;
+            }
+            given_back.extend(document);
+            if let (Some(place), Some(open)) =
+                (self.answers.get_mut(*slot), self.is_open.get_mut(*slot))
+            {
+                *place = Some(AnswerItem::told(503, &whole.body));
+                *open = false;
+            }
+        }
+    }
+
+    /// Whether several of these slots mean the same document.
+    fn has_twins(&self, group: &[usize]) -> bool {
+        let mut seen = HashSet::new();
+        group.iter().filter_map(|slot| document(self.batch, *slot)).any(|it| !seen.insert(it))
+    }
+
+    /// Slots that Elasticsearch refused when they were sent alone.
+    fn condemn(&mut self, culprits: Vec<(usize, Whole)>) {
+        for (slot, whole) in culprits {
+            let body = if whole.status == 413 {
+                let reason = "Elasticsearch takes no request with this document: it is too large (http.max_content_length)";
+                error_body(&Refusal {
+                    status: 400,
+                    kind: "content_too_long_exception",
+                    reason: reason.into(),
+                })
+                .into()
+            } else {
+                whole.body
+            };
+            // Not 413: Logstash would send the item again for ever.
+            self.settle(slot, AnswerItem::told(400, &body));
+        }
+    }
+
+    /// The request is refused as it is: what is left is told so.
+    fn refuse(&mut self, whole: Whole) {
+        for (open, answer) in self.is_open.iter_mut().zip(&mut self.answers) {
+            if std::mem::take(open) && answer.is_none() {
+                *answer = Some(AnswerItem::told(whole.status, &whole.body));
+            }
+        }
+        self.whole = Some(whole);
     }
 
     fn reason(&self) -> String {
-        let whole = self
-            .whole
-            .as_ref()
-            .map(|it| String::from_utf8_lossy(&it.body).chars().take(300).collect());
-        whole.unwrap_or_else(|| {
-            let status = self
-                .pending
-                .first()
-                .and_then(|it| self.answers.get(*it)?.as_ref())
-                .map_or(0, |it| it.status);
-            format!("items with status {status}")
-        })
-    }
-
-    /// Gives every slot that is left an answer: its last own, or what was said of the whole.
-    fn give_up(&mut self) {
         let whole = self.whole.as_ref();
-        for slot in self.pending.drain(..) {
-            let Some(answer) = self.answers.get_mut(slot) else { continue };
-            if answer.is_none() {
-                *answer = Some(item_of(whole));
-            }
-        }
+        whole.map_or_else(
+            || {
+                let open = self.pending();
+                let status = open.first().and_then(|it| self.answers.get(*it)?.as_ref());
+                format!("{} items with status {}", open.len(), status.map_or(0, |it| it.status))
+            },
+            |it| String::from_utf8_lossy(&it.body).chars().take(300).collect(),
+        )
     }
 
-    fn end(mut self) -> Delivery {
-        if self.is_untouched()
-            && let Some(whole) = self.whole.take()
+    fn end(self) -> Delivery {
+        if !self.has_items
+            && let Some(whole) = self.whole
         {
             return Delivery::Whole(whole);
         }
-        self.give_up();
-        Delivery::Items(
-            self.answers.into_iter().map(|it| it.unwrap_or_else(|| item_of(None))).collect(),
-        )
+        let whole = self.whole.as_ref();
+        let items: Vec<_> =
+            self.answers.into_iter().map(|it| it.unwrap_or_else(|| item_of(whole))).collect();
+        match items.first() {
+            // Nothing was taken and all of it may pass later. Said of the whole request, this loses nothing with
+            // any shipper; said of items, it does with Fluent Bit 5.1 and Vector 0.58.
+            Some(first) if items.iter().all(|it| may_pass_later(it.status)) => {
+                Delivery::Whole(whole_of(first))
+            }
+            _ => Delivery::Items(items),
+        }
     }
+}
+
+/// The document that a slot means: index and `_id`, where the client gave one. Routing is left out: two slots too
+/// many in one order do no harm.
+fn document(batch: &OutgoingBatch, slot: usize) -> Option<(String, String)> {
+    let action = batch.action(slot)?;
+    Some((action.index.into_owned(), action.id?.into_owned()))
 }
 
 fn unavailable(error: &AttemptError) -> Whole {
@@ -216,6 +634,16 @@ fn unavailable(error: &AttemptError) -> Whole {
         reason: error.reason.clone(),
     };
     Whole { status: 503, body: error_body(&refusal).into(), retry_after_s: None }
+}
+
+fn whole_of(item: &AnswerItem) -> Whole {
+    let status = if item.status == 429 { 429 } else { 503 };
+    let refusal = Refusal {
+        status,
+        kind: "k8scop_output_unavailable_exception",
+        reason: format!("no item was taken, the first one because of {}", item.error()),
+    };
+    Whole { status, body: error_body(&refusal).into(), retry_after_s: None }
 }
 
 fn item_of(whole: Option<&Whole>) -> AnswerItem {
@@ -252,43 +680,122 @@ mod tests {
         }
     }
 
+    fn batch(actions: &[&str]) -> OutgoingBatch {
+        let (mut body, mut slots) = (String::new(), Vec::new());
+        for action in actions {
+            let start = body.len();
+            body.push_str(action);
+            body.push('\n');
+            slots.push(start..body.len());
+        }
+        OutgoingBatch::new(body, slots)
+    }
+
+    fn deletes(count: usize) -> OutgoingBatch {
+        let lines: Vec<_> =
+            (0..count).map(|it| format!(r#"{{"delete":{{"_index":"i","_id":"{it}"}}}}"#)).collect();
+        batch(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn blocks() -> Blocks {
+        Blocks::new(BACKOFF)
+    }
+
+    const BACKOFF: Backoff =
+        Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
+
     #[test]
     fn only_what_may_pass_is_left() {
-        let mut open = Open::new(5);
-        open.take(answered(&[201, 429, 400, 503, 409]));
-        assert_eq!(open.pending, [1, 3]);
-        open.take(refused(429));
-        assert_eq!(open.pending, [1, 3]);
-        open.take(answered(&[201, 503]));
-        assert_eq!(open.pending, [3]);
+        let batch = deletes(5);
+        let (mut open, blocks) = (Open::new(&batch), blocks());
+        open.hear(&[0, 1, 2, 3, 4], answered(&[201, 429, 400, 503, 409]), &blocks);
+        assert_eq!(open.pending(), [1, 3]);
+        open.hear(&[1, 3], refused(429), &blocks);
+        assert_eq!(open.pending(), [1, 3]);
+        open.hear(&[1, 3], answered(&[201, 503]), &blocks);
+        assert_eq!(open.pending(), [3]);
         assert_eq!(statuses(&open.end()), [201, 201, 400, 503, 409]);
     }
 
     #[test]
     fn a_refusal_of_the_whole_is_passed_on_while_nothing_is_settled() {
+        let batch = deletes(2);
         for status in [400, 401, 403, 413] {
-            let mut open = Open::new(2);
-            assert!(
-                matches!(open.take(refused(status)), Next::Done(whole) if whole.status == status)
-            );
+            let mut open = Open::new(&batch);
+            let Heard::Refused(whole) = open.hear(&[0, 1], refused(status), &blocks()) else {
+                panic!("{status} is a refusal")
+            };
+            open.refuse(whole);
+            assert!(matches!(open.end(), Delivery::Whole(whole) if whole.status == status));
         }
-        let mut open = Open::new(2);
-        open.take(answered(&[201, 429]));
-        assert!(matches!(open.take(refused(401)), Next::Again { .. }));
-        assert!(open.pending.is_empty());
+        let mut open = Open::new(&batch);
+        open.hear(&[0, 1], answered(&[201, 429]), &blocks());
+        let Heard::Refused(whole) = open.hear(&[1], refused(401), &blocks()) else {
+            panic!("401 is a refusal")
+        };
+        open.refuse(whole);
+        assert!(open.pending().is_empty());
         assert_eq!(statuses(&open.end()), [201, 429], "each keeps what was said of it");
     }
 
     #[test]
     fn no_answer_is_never_success() {
-        let mut open = Open::new(2);
-        open.take(Attempt::Failed(AttemptError { reason: "cut".into() }));
+        let batch = deletes(2);
+        let failed = || Attempt::Failed(AttemptError { reason: "cut".into(), in_doubt: true });
+        let mut open = Open::new(&batch);
+        open.hear(&[0, 1], failed(), &blocks());
         assert_eq!(statuses(&open.end()), [503]);
-        let mut open = Open::new(2);
-        open.take(answered(&[201, 500]));
-        open.take(Attempt::Failed(AttemptError { reason: "cut".into() }));
+        let mut open = Open::new(&batch);
+        open.hear(&[0, 1], answered(&[201, 500]), &blocks());
+        open.hear(&[1], failed(), &blocks());
         assert_eq!(statuses(&open.end()), [201, 500]);
-        assert_eq!(statuses(&Open::new(1).end()), [503]);
+        assert_eq!(statuses(&Open::new(&batch).end()), [503]);
+    }
+
+    #[test]
+    fn what_must_not_be_done_twice_is_given_back_when_an_answer_is_lost() {
+        let batch = batch(&[
+            "{\"index\":{\"_index\":\"i\",\"_id\":\"1\"}}\n{}",
+            "{\"update\":{\"_index\":\"i\",\"_id\":\"1\"}}\n{\"doc\":{}}",
+            "{\"index\":{\"_index\":\"i\",\"_id\":\"2\",\"if_seq_no\":1,\"if_primary_term\":1}}\n{}",
+            "{\"delete\":{\"_index\":\"i\",\"_id\":\"1\"}}",
+            "{\"create\":{\"_index\":\"i\"}}\n{}",
+            "{\"delete\":{\"_index\":\"i\",\"_id\":\"3\"}}",
+        ]);
+        let all = [0, 1, 2, 3, 4, 5];
+        let in_doubt = |in_doubt| Attempt::Failed(AttemptError { reason: "cut".into(), in_doubt });
+        let mut open = Open::new(&batch);
+        open.hear(&all, in_doubt(false), &blocks());
+        assert_eq!(open.pending(), all, "nothing was sent");
+        open.hear(&all, in_doubt(true), &blocks());
+        assert_eq!(open.pending(), [0, 4, 5], "the delete after the update keeps its place");
+        assert!(matches!(open.end(), Delivery::Whole(_)), "nothing was heard of any item");
+    }
+
+    #[test]
+    fn a_slot_that_was_overtaken_is_not_sent_again() {
+        let batch = batch(&[
+            "{\"index\":{\"_index\":\"i\",\"_id\":\"1\"}}\n{\"n\":1}",
+            "{\"index\":{\"_index\":\"i\",\"_id\":\"2\"}}\n{\"n\":1}",
+            "{\"index\":{\"_index\":\"i\",\"_id\":\"1\"}}\n{\"n\":2}",
+            "{\"index\":{\"_index\":\"j\",\"_id\":\"2\"}}\n{\"n\":2}",
+        ]);
+        let mut open = Open::new(&batch);
+        open.hear(&[0, 1, 2, 3], answered(&[429, 429, 201, 201]), &blocks());
+        assert_eq!(open.pending(), [1]);
+        let mut open = Open::new(&batch);
+        open.hear(&[0, 1, 2, 3], answered(&[429, 429, 429, 400]), &blocks());
+        assert_eq!(open.pending(), [0, 1, 2]);
+        assert!(open.has_twins(&[0, 1, 2]) && !open.has_twins(&[0, 1, 3]));
+    }
+
+    #[test]
+    fn a_large_batch_goes_in_several_requests() {
+        let batch = batch(&["aaaa", "bbbb", "cccccccccccccccccccccccc", "dddd"]);
+        let open = Open::new(&batch);
+        assert_eq!(open.cut(vec![0, 1, 2, 3], 1000), [vec![0, 1, 2, 3]]);
+        assert_eq!(open.cut(vec![0, 1, 2, 3], 10), [vec![0, 1], vec![2], vec![3]]);
+        assert!(open.cut(vec![], 10).is_empty());
     }
 
     #[test]

@@ -4,9 +4,13 @@
 //! ([`object`] checks the whole text and notes where each member stands), what has to be written is copied
 //! between those positions. Depth costs a bit, not a stack frame.
 
+mod filter;
+mod pretty;
 mod scan;
 mod text;
 
+pub use filter::{FILTER_BYTES_MAX, FILTER_NAMES_MAX, Filter, FilterError};
+pub use pretty::pretty;
 pub use scan::{
     DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Member, check, elements, get, kind, member, members,
     object,

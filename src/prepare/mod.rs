@@ -568,7 +568,7 @@ impl Prepared {
             out.push_str(action);
             out.push('\n');
             let has_text = holds == Holds::EventAndText;
-            let reason = error_of(&answer.object);
+            let reason = answer.error();
             unwrap::write_reduced(document.trim_end(), form, has_text, &reason, &mut out);
             out.push('\n');
             places.push(start..out.len());
@@ -679,7 +679,7 @@ impl Prepared {
             };
             tally.alerts_failed += 1;
             if kept {
-                let why = answer.map_or_else(|| "no answer".to_owned(), |it| error_of(&it.object));
+                let why = answer.map_or_else(|| "no answer".to_owned(), AnswerItem::error);
                 failed = Some(Refusal {
                     status,
                     kind: "k8scop_alert_not_stored_exception",
@@ -692,12 +692,6 @@ impl Prepared {
         }
         failed
     }
-}
-
-fn error_of(object: &str) -> String {
-    let error = json::get(object, "error");
-    let part = |name| error.and_then(|it| json::string(json::get(it, name)?)).unwrap_or_default();
-    format!("{}: {}", part("type"), part("reason"))
 }
 
 fn unavailable(reason: &str) -> Refusal {

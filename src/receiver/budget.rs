@@ -35,6 +35,11 @@ impl Budget {
         Some(Share { budget: self.clone(), permit })
     }
 
+    /// Whether that much is free now. It may be gone when it is asked for.
+    pub(super) fn has(&self, bytes: u64) -> bool {
+        self.units.available_permits() as u64 >= bytes.div_ceil(UNIT_BYTES)
+    }
+
     fn permits(&self, units: u64) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(units).ok()?;
         let permit = Arc::clone(&self.units).try_acquire_many_owned(units).ok()?;
@@ -44,6 +49,11 @@ impl Budget {
 }
 
 impl Share {
+    /// How large it is.
+    pub(super) fn bytes(&self) -> u64 {
+        self.permit.num_permits() as u64 * UNIT_BYTES
+    }
+
     /// Grows the share to `bytes`. False, and nothing changed, if that is not to be had now.
     pub(super) fn try_grow_to(&mut self, bytes: u64) -> bool {
         let has = self.permit.num_permits() as u64;
@@ -59,8 +69,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let bytes = self.permit.num_permits() as u64 * UNIT_BYTES;
-        self.budget.used_bytes.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.budget.used_bytes.sub(i64::try_from(self.bytes()).unwrap_or(i64::MAX));
     }
 }
 

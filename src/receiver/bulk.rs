@@ -1,17 +1,23 @@
-use std::{borrow::Cow, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-use hyper::{
-    HeaderMap, Request,
-    body::Incoming,
-    header::{self, HeaderValue},
-};
+use bytes::Bytes;
+use hyper::{HeaderMap, Request, body::Incoming};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Receiver, Reply, body, budget::Share, pass, respond};
+use super::{
+    Receiver, Reply, body,
+    budget::Share,
+    guard::Activity,
+    params::{self, Media, Params, Shape},
+    pass, respond,
+    respond::refusal,
+    route::Pass,
+};
 use crate::{
     bulk::{AnswerItem, Defaults, Refusal},
-    forward::{Delivery, Passed, Whole},
+    forward::{Delivery, Output, Passed, Product, Whole},
+    json,
     metrics::{Metrics, PROVIDERS},
     prepare::{Prepared, Tally},
     unwrap::Reduced,
@@ -20,23 +26,6 @@ use crate::{
 /// The label `input` of what is counted here.
 const INPUT: &str = "bulk";
 
-/// Where a bulk request goes by its path: `/_bulk` or `/{index}/_bulk`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target(Option<String>);
-
-/// The target, if the path is one of bulk requests, however it is spelled: Elasticsearch decodes the parts of a
-/// path and passes over empty ones.
-pub(super) fn target(path: &str) -> Option<Target> {
-    let decoded = |part| percent_encoding::percent_decode_str(part).decode_utf8().ok();
-    let parts: Vec<_> =
-        path.split('/').filter(|it| !it.is_empty()).map(decoded).collect::<Option<_>>()?;
-    match parts.as_slice() {
-        [bulk] if bulk == "_bulk" => Some(Target(None)),
-        [index, bulk] if bulk == "_bulk" => Some(Target(Some(index.clone().into_owned()))),
-        _ => None,
-    }
-}
-
 /// Answers a bulk request.
 ///
 /// Until the body is in, a client that goes away costs nothing: the future is dropped and its share of the
@@ -44,20 +33,54 @@ pub(super) fn target(path: &str) -> Option<Target> {
 pub(super) async fn answer(
     receiver: &Arc<Receiver>,
     request: Request<Incoming>,
-    target: Target,
+    defaults: Defaults,
 ) -> Reply {
-    let (parts, incoming) = request.into_parts();
-    let headers = parts.headers;
-    let received = match body::receive(&headers, incoming, &receiver.limits, &receiver.budget).await
+    // Elasticsearch refuses media types that it does not know, and paths with types since 8, in its own words.
+    let is_file = matches!(receiver.forwarder.output(), Output::File(_));
+    if params::media(request.headers()) == Media::Unknown && !is_file
+        || defaults.kind.is_some()
+            && product(receiver, request.headers()).await.is_some_and(|it| !it.has_types())
     {
+        return pass::answer(receiver, request, Pass::Write).await;
+    }
+    if params::media(request.headers()) != Media::Lines {
+        return respond::close(respond::refuse(&params::not_lines(), request.headers()));
+    }
+    let (mut parts, incoming) = request.into_parts();
+    let activity = parts.extensions.remove::<Arc<Activity>>();
+    let headers = parts.headers;
+    let query = parts.uri.query().unwrap_or_default();
+    let Params { defaults, mut passed, shape } = params::params(defaults, query, &headers);
+    if params::is_vendored(&headers)
+        && product(receiver, &headers).await.is_some_and(|it| it.is_opensearch)
+    {
+        params::unvendor(&mut passed.headers);
+    }
+    let shape = match Shaping::new(&shape) {
+        Ok(shape) => shape,
+        Err(refusal) => return respond::close(respond::refuse(&refusal, &headers)),
+    };
+    let received =
+        body::receive(&headers, incoming, &receiver.limits, &receiver.budget, activity.as_deref())
+            .await;
+    let received = match received {
         Ok(received) => received,
         Err(refusal) => return refused(&refusal, &headers),
     };
-    let (defaults, passed) = passed(target, parts.uri.query().unwrap_or_default(), &headers);
+    if let Some(activity) = &activity {
+        activity.answers();
+    }
+    let job = Job {
+        received,
+        defaults,
+        passed,
+        shape,
+        told_items: body::number(&headers, "x-elastic-event-count"),
+    };
     let (sender, answer) = oneshot::channel();
     let task = Arc::clone(receiver);
     receiver.deliveries.spawn(async move {
-        let outcome = deliver(&task, received, defaults, passed).await;
+        let outcome = deliver(&task, job).await;
         // The client went away: what was stored is counted, and the shipper will ask again.
         if sender.send(outcome).is_err() {
             tracing::debug!("the client left before its answer");
@@ -68,56 +91,113 @@ pub(super) async fn answer(
         Ok(Err(refusal)) => refused(&refusal, &headers),
         Err(_gone) => {
             let reason = "the request was not seen through to its end: send it again".into();
-            refused(&Refusal { status: 503, kind: "k8scop_internal_exception", reason }, &headers)
+            refused(&refusal(503, "k8scop_internal_exception", reason), &headers)
         }
+    }
+}
+
+/// What the cluster is, if it is one and can be asked.
+async fn product(receiver: &Receiver, headers: &HeaderMap) -> Option<Product> {
+    match receiver.forwarder.output() {
+        Output::Elasticsearch(output) => output.product(headers).await,
+        Output::File(_) => None,
+    }
+}
+
+/// A request whose body is in.
+struct Job {
+    received: body::Received,
+    defaults: Defaults,
+    passed: Passed,
+    shape: Shaping,
+    /// What the client says how many items it has (`X-Elastic-Event-Count`).
+    told_items: Option<u64>,
+}
+
+/// How the answer is shaped.
+struct Shaping {
+    filter: Option<json::Filter>,
+    pretty: bool,
+}
+
+impl Shaping {
+    fn new(shape: &Shape) -> Result<Self, Refusal> {
+        let path = shape.filter_path.as_deref().unwrap_or_default();
+        let filter = json::Filter::parse(path).map_err(|error| {
+            refusal(400, "illegal_argument_exception", format!("filter_path: {error}"))
+        })?;
+        Ok(Self { filter, pretty: shape.pretty })
+    }
+
+    fn shaped(&self, answer: String) -> String {
+        let answer = match &self.filter {
+            Some(filter) => filter.apply(&answer),
+            None => answer,
+        };
+        if self.pretty { json::pretty(&answer) } else { answer }
     }
 }
 
 /// A refusal while the body may be unread: the connection cannot be used again.
 fn refused(refusal: &Refusal, headers: &HeaderMap) -> Reply {
-    let mut reply = respond::refuse(refusal, headers);
-    if matches!(refusal.status, 408 | 413 | 415) {
-        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    reply
+    let reply = respond::refuse(refusal, headers);
+    if matches!(refusal.status, 408 | 413 | 415) { respond::close(reply) } else { reply }
 }
 
-async fn deliver(
-    receiver: &Arc<Receiver>,
-    received: body::Received,
-    defaults: Defaults,
-    passed: Passed,
-) -> Result<(Whole, Share), Refusal> {
+async fn deliver(receiver: &Arc<Receiver>, job: Job) -> Result<(Whole, Share), Refusal> {
     let started = Instant::now();
     let worker = Arc::clone(receiver);
-    let prepared = tokio::task::spawn_blocking(move || prepare(&worker, received, &defaults)).await;
+    let Job { received, defaults, passed, shape, told_items } = job;
+    let prepared =
+        tokio::task::spawn_blocking(move || prepare(&worker, received, &defaults, told_items))
+            .await;
     let (prepared, share) = prepared.map_err(|error| {
         tracing::error!(%error, "a bulk request could not be prepared");
-        Refusal {
-            status: 503,
-            kind: "k8scop_internal_exception",
-            reason: "the request could not be prepared".into(),
-        }
+        refusal(503, "k8scop_internal_exception", "the request could not be prepared".into())
     })??;
+    let whole = match settle(receiver, prepared, &passed, started).await {
+        Outcome::Whole(whole) => whole,
+        Outcome::Items(body) => {
+            Whole { status: 200, body: shape.shaped(body).into(), retry_after_s: None }
+        }
+    };
+    Ok((whole, share))
+}
+
+/// What a request comes to.
+pub(super) enum Outcome {
+    /// An answer for each item: the body of the answer.
+    Items(String),
+    /// One answer for all.
+    Whole(Whole),
+}
+
+/// Delivers what was prepared, counts it and writes the answer.
+pub(super) async fn settle(
+    receiver: &Receiver,
+    prepared: Prepared,
+    passed: &Passed,
+    started: Instant,
+) -> Outcome {
+    count_found(receiver, &prepared);
     // From here on: a body that takes long to read must not be sent back unsent, again and again.
     let deadline = tokio::time::Instant::now() + receiver.limits.request_deadline;
     let mut in_flight = InFlight::new(&receiver.metrics, prepared.item_count());
-    let answers = settled(receiver, &prepared, &passed, deadline).await;
+    let answers = settled(receiver, &prepared, passed, deadline).await;
     let rules = receiver.preparer.classifier().rules();
-    let whole = match answers {
+    match answers {
         Delivery::Whole(whole) => {
             in_flight.settle_all(whole.status);
-            whole
+            Outcome::Whole(whole)
         }
         Delivery::Items(answers) => {
             let title = |it: usize| rules.get(it).map(|it| it.title.clone()).unwrap_or_default();
             let (body, tally) = prepared.reply(&answers, started.elapsed().as_millis(), &title);
             in_flight.settle(&tally);
             count_alerts(receiver, &tally);
-            Whole { status: 200, body: body.into(), retry_after_s: None }
+            Outcome::Items(body)
         }
-    };
-    Ok((whole, share))
+    }
 }
 
 /// Delivers the batch, and then what Elasticsearch would not take of it in a form that it takes.
@@ -157,11 +237,9 @@ fn prepare(
     receiver: &Receiver,
     received: body::Received,
     defaults: &Defaults,
+    told_items: Option<u64>,
 ) -> Result<(Prepared, Share), Refusal> {
-    let metrics = &receiver.metrics;
-    metrics.received_bytes.with_label_values(&[INPUT]).inc_by(received.bytes.len() as u64);
-    let (body, mut share) = received.decoded(receiver.limits.decoded_bytes_max)?;
-    metrics.decoded_bytes.with_label_values(&[INPUT]).inc_by(body.len() as u64);
+    let (body, mut share) = decoded(receiver, received)?;
     let is_empty = body.is_empty();
     let prepared =
         receiver.preparer.prepare(&body, defaults, Timestamp::now()).map_err(|error| Refusal {
@@ -181,8 +259,35 @@ fn prepare(
         } else {
             ("action_request_validation_exception", "Validation Failed: 1: no requests added;")
         };
-        return Err(Refusal { status: 400, kind, reason: reason.into() });
+        return Err(refusal(400, kind, reason.into()));
     }
+    if let Some(told) = told_items.filter(|it| *it != prepared.item_count() as u64) {
+        return Err(refusal(
+            400,
+            "parse_exception",
+            format!(
+                "the body has {} items, but X-Elastic-Event-Count says {told}: it was changed on the way",
+                prepared.item_count()
+            ),
+        ));
+    }
+    Ok((prepared, share))
+}
+
+/// The decompressed body, counted.
+pub(super) fn decoded(
+    receiver: &Receiver,
+    received: body::Received,
+) -> Result<(Bytes, Share), Refusal> {
+    let metrics = &receiver.metrics;
+    metrics.received_bytes.with_label_values(&[INPUT]).inc_by(received.bytes.len() as u64);
+    let (body, share) = received.decoded(receiver.limits.decoded_bytes_max)?;
+    metrics.decoded_bytes.with_label_values(&[INPUT]).inc_by(body.len() as u64);
+    Ok((body, share))
+}
+
+fn count_found(receiver: &Receiver, prepared: &Prepared) {
+    let metrics = &receiver.metrics;
     let counts = &prepared.counts;
     let plain = counts.audit - counts.eks;
     for (provider, count) in PROVIDERS.into_iter().zip([plain, counts.eks]) {
@@ -197,7 +302,6 @@ fn prepare(
                 .inc_by(*count);
         }
     }
-    Ok((prepared, share))
 }
 
 fn count_alerts(receiver: &Receiver, tally: &Tally) {
@@ -266,90 +370,5 @@ impl Drop for InFlight<'_> {
         if self.items > 0 {
             self.settle_all(503);
         }
-    }
-}
-
-/// Sorts what URL and headers say into what is meant for the items and what goes along to Elasticsearch. What
-/// shapes the answer (`filter_path`, `pretty`, …) stays here: we have to read Elasticsearch's, and write ours.
-fn passed(target: Target, query: &str, headers: &HeaderMap) -> (Defaults, Passed) {
-    let mut defaults = Defaults { index: target.0, ..Defaults::default() };
-    let mut rest = Vec::new();
-    for pair in query.split('&').filter(|it| !it.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let text = || decoded(value).into_owned();
-        match name {
-            "pipeline" => defaults.pipeline = Some(text()),
-            "routing" => defaults.routing = Some(text()),
-            "require_alias" => defaults.require_alias = Some(value != "false"),
-            "require_data_stream" => defaults.require_data_stream = Some(value != "false"),
-            "filter_path" | "pretty" | "human" | "format" => (),
-            _ => rest.push(pair),
-        }
-    }
-    let mut headers = pass::end_to_end(headers);
-    let is_ours = |value: &HeaderValue| {
-        value.to_str().is_ok_and(|it| it.starts_with("application/vnd.elasticsearch+"))
-    };
-    if !headers.get(header::CONTENT_TYPE).is_some_and(is_ours) {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    }
-    // The body is sent as it is in memory, and the answer is read.
-    for name in [
-        header::CONTENT_ENCODING.as_str(),
-        "accept-encoding",
-        "x-elastic-event-count",
-        "x-elastic-uncompressed-request-length",
-    ] {
-        headers.remove(name);
-    }
-    (defaults, Passed { headers, query: rest.join("&") })
-}
-
-fn decoded(value: &str) -> Cow<'_, str> {
-    percent_encoding::percent_decode_str(value).decode_utf8_lossy()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths() {
-        assert_eq!(target("/_bulk"), Some(Target(None)));
-        for path in ["/_bulk/", "//_bulk", "/%5fbulk"] {
-            assert_eq!(target(path), Some(Target(None)), "{path}");
-        }
-        assert_eq!(target("/logs-x/_bulk"), Some(Target(Some("logs-x".into()))));
-        assert_eq!(
-            target("/%3Clogs-%7Bnow%2Fd%7D%3E/_bulk"),
-            Some(Target(Some("<logs-{now/d}>".into())))
-        );
-        for path in ["/", "/_bulk/x", "/a/b/_bulk", "/x/_doc", "/%ff/_bulk"] {
-            assert_eq!(target(path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn parameters_go_where_they_belong() {
-        let query = "filter_path=errors&refresh=wait_for&pipeline=a%20b&routing=r&require_alias=true&timeout=60s&pretty";
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("authorization", "ApiKey x"),
-            ("content-encoding", "gzip"),
-            ("host", "h"),
-            ("x-opaque-id", "7"),
-            ("connection", "x-hop"),
-            ("x-hop", "1"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        let (defaults, passed) = passed(Target(None), query, &headers);
-        assert_eq!(defaults.pipeline.as_deref(), Some("a b"));
-        assert_eq!((defaults.routing.as_deref(), defaults.require_alias), (Some("r"), Some(true)));
-        assert_eq!(passed.query, "refresh=wait_for&timeout=60s");
-        let mut names: Vec<_> = passed.headers.keys().map(|it| it.as_str()).collect();
-        names.sort_unstable();
-        assert_eq!(names, ["accept", "authorization", "content-type", "x-opaque-id"]);
     }
 }

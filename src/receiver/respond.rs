@@ -11,7 +11,7 @@ use hyper::{
     header::{self, HeaderValue},
 };
 
-use super::budget::Share;
+use super::{budget::Share, encoding::Encoding};
 use crate::{
     bulk::{Refusal, error_body},
     forward::Whole,
@@ -31,11 +31,27 @@ fn full(body: impl Into<Bytes>) -> Body {
 
 /// An answer whose body keeps its share of the budget until it is written, or the client is gone.
 pub(super) fn held(answer: Whole, request: &HeaderMap, share: Share) -> Reply {
+    let encoding = Encoding::of_answer(request, answer.body.len());
     let mut reply = json(answer.status, Bytes::new(), request);
     if let Some(seconds) = answer.retry_after_s {
         reply.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
-    *reply.body_mut() = Held { body: Full::new(answer.body), _share: share }.boxed_unsync();
+    let compressed = encoding.name().and_then(|name| {
+        let body = encoding.encode(answer.body.to_vec()).ok()?;
+        reply.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+        Some(Bytes::from(body))
+    });
+    let body = Full::new(compressed.unwrap_or(answer.body));
+    *reply.body_mut() = Held { body, _share: share }.boxed_unsync();
+    reply
+}
+
+/// An answer to a request of one document.
+pub(super) fn plain(answer: Whole, request: &HeaderMap) -> Reply {
+    let mut reply = json(answer.status, answer.body, request);
+    if let Some(seconds) = answer.retry_after_s {
+        reply.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
     reply
 }
 
@@ -64,6 +80,19 @@ impl hyper::body::Body for Held {
     }
 }
 
+/// An answer that is Elasticsearch's.
+pub(super) fn whole(status: StatusCode, headers: HeaderMap, body: Bytes) -> Reply {
+    let mut reply = Response::new(full(body));
+    *reply.status_mut() = status;
+    *reply.headers_mut() = headers;
+    reply
+}
+
+/// Elasticsearch's clients since 7.14 believe no answer without this header. OpenSearch does not send it.
+pub(super) fn product(headers: &mut HeaderMap) {
+    headers.insert("x-elastic-product", HeaderValue::from_static("Elasticsearch"));
+}
+
 /// An answer in plain text.
 #[must_use]
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
@@ -74,8 +103,8 @@ pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     reply
 }
 
-/// An answer in JSON, as Elasticsearch gives it: with its product header, without which its clients since 7.14
-/// do not believe it, and in the media type that the client asked for.
+/// An answer in JSON, as Elasticsearch gives it: with its product header, and in the media type that the client
+/// asked for.
 pub(super) fn json(status: u16, body: impl Into<Bytes>, request: &HeaderMap) -> Reply {
     let mut reply = Response::new(full(body));
     *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -84,7 +113,7 @@ pub(super) fn json(status: u16, body: impl Into<Bytes>, request: &HeaderMap) -> 
     });
     let kind = asked.cloned().unwrap_or(HeaderValue::from_static("application/json"));
     reply.headers_mut().insert(header::CONTENT_TYPE, kind);
-    reply.headers_mut().insert("x-elastic-product", HeaderValue::from_static("Elasticsearch"));
+    product(reply.headers_mut());
     if matches!(status, 429 | 503) {
         reply.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
     }
@@ -94,4 +123,15 @@ pub(super) fn json(status: u16, body: impl Into<Bytes>, request: &HeaderMap) -> 
 /// An answer that refuses the whole request.
 pub(super) fn refuse(refusal: &Refusal, request: &HeaderMap) -> Reply {
     json(refusal.status, error_body(refusal), request)
+}
+
+/// Why a request is refused, in Elasticsearch's form.
+pub(super) fn refusal(status: u16, kind: &'static str, reason: String) -> Refusal {
+    Refusal { status, kind, reason }
+}
+
+/// Marks an answer after which the connection is not used again: the request's body may be unread.
+pub(super) fn close(mut reply: Reply) -> Reply {
+    reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    reply
 }

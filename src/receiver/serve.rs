@@ -2,23 +2,31 @@ use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::Reply;
+use super::{
+    Reply,
+    guard::{Guarded, House, Place},
+};
 
-/// Largest head of a request (bytes), and the chunk in which bodies are read.
-const HEAD_BYTES_MAX: usize = 256 << 10;
+/// Largest chunk in which bodies are read, and thus what a connection may take (bytes).
+const READ_BYTES_MAX: usize = 256 << 10;
 /// How long nothing is accepted after the system refused to (too many open files, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections of one port.
 #[derive(Clone, Debug)]
 pub struct Connections {
-    /// Most of them at once; further ones wait in the system's queue.
+    /// Most of them at once. One more costs the place of the one that was of no use for longest.
     pub connections_max: usize,
     /// Longest time from the end of one request to the end of the next one's head.
     pub header_read_timeout: Duration,
+    /// Longest wait for a client to read more of its answer.
+    pub write_timeout: Duration,
     /// Where they run, so that the end can be waited for.
     pub tasks: TaskTracker,
     /// No more connections, and no more requests on those that are there.
@@ -28,16 +36,16 @@ pub struct Connections {
 /// Accepts connections until it is told to stop, and answers each request with `answer`.
 pub async fn serve<A, F>(listener: TcpListener, connections: Connections, answer: A)
 where
-    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(connections.connections_max));
+    let house = House::new(connections.connections_max);
     loop {
         let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
+            let accepted = listener.accept().await;
+            (accepted, house.enter().await)
         };
-        let (place, accepted) = tokio::select! {
+        let (accepted, place) = tokio::select! {
             () = connections.stop.cancelled() => return,
             next = next => next,
         };
@@ -52,30 +60,51 @@ where
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        let (answer, stop, timeout) =
-            (answer.clone(), connections.stop.clone(), connections.header_read_timeout);
-        connections.tasks.spawn(async move {
-            let _place = place;
-            let service = service_fn(move |request| {
-                let reply = answer(request);
-                async move { Ok::<_, Infallible>(reply.await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(timeout)
-                .max_buf_size(HEAD_BYTES_MAX)
-                .serve_connection(TokioIo::new(stream), service);
-            let mut connection = std::pin::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended early");
-            }
+        let (connections, answer) = (connections.clone(), answer.clone());
+        connections.tasks.clone().spawn(async move {
+            converse(stream, place, &connections, answer).await;
         });
+    }
+}
+
+/// Answers the requests of one connection until it ends.
+async fn converse<S, A, F>(stream: S, place: Place, connections: &Connections, answer: A)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    let activity = Arc::clone(&place.activity);
+    let service = service_fn(move |mut request| {
+        let activity = Arc::clone(&activity);
+        activity.begins();
+        request.extensions_mut().insert(Arc::clone(&activity));
+        let reply = answer(request);
+        async move {
+            let reply = reply.await;
+            activity.answered();
+            Ok::<_, Infallible>(reply)
+        }
+    });
+    let guarded = Guarded::new(stream, Arc::clone(&place.activity), connections.write_timeout);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(connections.header_read_timeout)
+        .max_buf_size(READ_BYTES_MAX)
+        .serve_connection(TokioIo::new(guarded), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = place.activity.evicted() => {
+            tracing::debug!("a connection of no use made room for another");
+            return;
+        }
+        () = connections.stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
     }
 }

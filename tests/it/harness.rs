@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::Value;
 
 /// Longest wait for a fact that does not depend on an outage.
@@ -93,9 +94,7 @@ impl K8scop {
 
     /// Sends a bulk body and gives back status and answer.
     pub async fn bulk(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
-        let request =
-            client().post(self.url(path)).header("content-type", "application/x-ndjson").body(body);
-        let answer = request.send().await.unwrap();
+        let answer = client().post(self.url(path)).body(body).send().await.unwrap();
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
@@ -160,7 +159,11 @@ impl Drop for K8scop {
 pub fn client() -> reqwest::Client {
     // Another test of this binary may have chosen already.
     rustls::crypto::ring::default_provider().install_default().ok();
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(120)).build().unwrap()
+    // As every shipper says it; Elasticsearch refuses bodies without (406).
+    let lines = HeaderValue::from_static("application/x-ndjson");
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, lines)]);
+    let builder = reqwest::Client::builder().no_proxy().default_headers(headers);
+    builder.timeout(Duration::from_secs(120)).build().unwrap()
 }
 
 /// Waits until `fact` is there, and fails when it is not in time.

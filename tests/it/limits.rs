@@ -64,7 +64,7 @@ async fn over_the_budget_a_body_is_refused_before_it_is_read() {
     })
     .await;
     // The body is never sent, and the answer comes all the same.
-    let head = "POST /_bulk HTTP/1.1\r\nhost: x\r\ncontent-length: 1400000\r\nexpect: 100-continue\r\n\r\n";
+    let head = "POST /_bulk HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1400000\r\nexpect: 100-continue\r\n\r\n";
     let answer = raw(&k8scop, head, "}").await;
     assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
     assert!(
@@ -74,7 +74,7 @@ async fn over_the_budget_a_body_is_refused_before_it_is_read() {
     );
     assert!(!answer.contains("100 Continue"), "{answer}");
     // A small one still finds its place, and what was taken comes back in the end.
-    let chunked = "POST /_bulk HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n";
+    let chunked = "POST /_bulk HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n";
     assert!(raw(&k8scop, chunked, "\r\n\r\n").await.starts_with("HTTP/1.1 100"));
     tasks.join_all().await;
     wait_for("the budget to be given back", SOON, async || {
@@ -88,7 +88,7 @@ async fn over_the_budget_a_body_is_refused_before_it_is_read() {
 async fn bodies_that_are_too_large_or_broken_cost_their_own_request() {
     let k8scop =
         K8scop::start("limits: {body_bytes_max: 1000000, decoded_bytes_max: 2000000}\n").await;
-    let told = raw(&k8scop, "POST /_bulk HTTP/1.1\r\nhost: x\r\ncontent-length: 1000001\r\nexpect: 100-continue\r\n\r\n", "}").await;
+    let told = raw(&k8scop, "POST /_bulk HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000001\r\nexpect: 100-continue\r\n\r\n", "}").await;
     assert!(told.starts_with("HTTP/1.1 413") && told.contains("limits.body_bytes_max"), "{told}");
     let bomb = gzip(&vec![b' '; 50_000_000]);
     assert!(bomb.len() < 1_000_000);
@@ -130,7 +130,7 @@ async fn silent_clients_are_let_go() {
     let k8scop =
         K8scop::start("limits: {body_idle_timeout_s: 1, header_read_timeout_s: 1}\n").await;
     let body =
-        raw(&k8scop, "POST /_bulk HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"cre", "}")
+        raw(&k8scop, "POST /_bulk HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"cre", "}")
             .await;
     assert!(body.starts_with("HTTP/1.1 408"), "{body}");
     assert_eq!(
@@ -142,14 +142,31 @@ async fn silent_clients_are_let_go() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_for_a_place() {
-    let k8scop = K8scop::start("limits: {connections_max: 2}\n").await;
-    let one = TcpStream::connect(k8scop.data).await.unwrap();
-    let two = TcpStream::connect(k8scop.data).await.unwrap();
-    let waiting = client().get(k8scop.url("/")).timeout(Duration::from_millis(300)).send().await;
-    assert!(waiting.unwrap_err().is_timeout());
-    drop((one, two));
-    assert_eq!(client().get(k8scop.url("/")).send().await.unwrap().status(), 200);
+async fn a_full_house_lets_the_idlest_go() {
+    let fake = Fake::start(|_, _| Reaction::Hang).await;
+    let config = format!("output: {}\nlimits: {{connections_max: 3}}\n", fake.url());
+    let k8scop = K8scop::start(&config).await;
+    // One waits for its answer, one has been of use, one is silent.
+    let mut waiting = TcpStream::connect(k8scop.data).await.unwrap();
+    let head =
+        "POST /_bulk HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length:";
+    waiting.write_all(format!("{head} {}\r\n\r\n{GOOD}", GOOD.len()).as_bytes()).await.unwrap();
+    wait_for("an item in flight", SOON, async || {
+        (k8scop.metrics().await["k8scop_items_in_flight"] > 0.5).then_some(())
+    })
+    .await;
+    let mut silent = TcpStream::connect(k8scop.data).await.unwrap();
+    let useful = client();
+    let ask = async |client: &reqwest::Client| {
+        client.post(k8scop.url("/_bulk")).body("").send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(ask(&useful).await, 400);
+    let (first, second) = (client(), client());
+    assert_eq!((ask(&first).await, ask(&second).await), (400, 400));
+    let mut nothing = [0; 1];
+    assert_eq!(silent.read(&mut nothing).await.unwrap(), 0, "it was let go");
+    let waits = tokio::time::timeout(Duration::from_millis(200), waiting.read(&mut nothing)).await;
+    assert!(waits.is_err(), "what is being answered is not");
 }
 
 #[tokio::test]

@@ -1,0 +1,286 @@
+#![expect(
+    clippy::disallowed_types,
+    reason = "this is the capped wrapper that the rest of the program must use"
+)]
+
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+use flate2::{
+    Compression,
+    read::{MultiGzDecoder, ZlibDecoder},
+    write::{GzEncoder, ZlibEncoder},
+};
+use hyper::{HeaderMap, header};
+
+use super::{body::busy, budget::Share, respond::refusal};
+use crate::bulk::Refusal;
+
+/// Decompression steps; between two of them the limits are looked at (bytes).
+const STEP_BYTES: usize = 64 << 10;
+/// Largest window of a zstd frame, as a power of two: what decompression needs besides its output (bytes).
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// Smallest answer that is compressed (bytes): below, it costs more than it saves.
+const ANSWER_BYTES_MIN: usize = 4 << 10;
+
+/// How a body is compressed (RFC 9110, 8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Identity,
+    Gzip,
+    /// `deflate`, which is the zlib format.
+    Deflate,
+    Zstd,
+}
+
+impl Encoding {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "" | "identity" => Some(Self::Identity),
+            "gzip" | "x-gzip" => Some(Self::Gzip),
+            "deflate" | "x-deflate" => Some(Self::Deflate),
+            "zstd" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    /// The name on the wire; `None` for a body that is not compressed.
+    pub(super) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Identity => None,
+            Self::Gzip => Some("gzip"),
+            Self::Deflate => Some("deflate"),
+            Self::Zstd => Some("zstd"),
+        }
+    }
+
+    /// How a request's body is compressed. A stack of encodings is refused: it has no use but to grow.
+    pub(super) fn of_request(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let mut all = headers.get_all(header::CONTENT_ENCODING).iter();
+        let text = all.next().map_or("", |it| it.to_str().unwrap_or("?"));
+        let name = text.trim().to_ascii_lowercase();
+        Self::named(&name).filter(|_| all.next().is_none()).ok_or_else(|| {
+            refusal(
+                415,
+                "illegal_argument_exception",
+                format!(
+                    "Content-Encoding [{name}] is not supported: use gzip, deflate, zstd or none"
+                ),
+            )
+        })
+    }
+
+    /// How the answer is to be compressed: the first of gzip, zstd and deflate that the client takes, for it is
+    /// what all clients read.
+    pub(super) fn of_answer(request: &HeaderMap, bytes: usize) -> Self {
+        if bytes < ANSWER_BYTES_MIN {
+            return Self::Identity;
+        }
+        let takes = |encoding: Self| {
+            let name = encoding.name().unwrap_or_default();
+            let accepted = request.get_all(header::ACCEPT_ENCODING).iter();
+            accepted.filter_map(|it| it.to_str().ok()).flat_map(|it| it.split(',')).any(|it| {
+                let mut parts = it.split(';').map(str::trim);
+                let is_it = parts.next().is_some_and(|it| it.eq_ignore_ascii_case(name));
+                let refused = parts.any(|it| matches!(it, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+                is_it && !refused
+            })
+        };
+        [Self::Gzip, Self::Zstd, Self::Deflate]
+            .into_iter()
+            .find(|it| takes(*it))
+            .unwrap_or(Self::Identity)
+    }
+
+    /// Compresses an answer.
+    pub(super) fn encode(self, body: Vec<u8>) -> io::Result<Vec<u8>> {
+        let out = Vec::with_capacity(body.len() / 8);
+        match self {
+            Self::Identity => Ok(body),
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(out, Compression::fast());
+                encoder.write_all(&body)?;
+                encoder.finish()
+            }
+            Self::Deflate => {
+                let mut encoder = ZlibEncoder::new(out, Compression::fast());
+                encoder.write_all(&body)?;
+                encoder.finish()
+            }
+            Self::Zstd => zstd::bulk::compress(&body, 1),
+        }
+    }
+
+    /// The decompressed body, never larger than `bytes_max`; its share of the budget grows with it.
+    pub(super) fn decode(
+        self,
+        compressed: Bytes,
+        bytes_max: u64,
+        share: &mut Share,
+    ) -> Result<Bytes, Refusal> {
+        let broken = |error: io::Error| {
+            let name = self.name().unwrap_or_default();
+            refusal(400, "parse_exception", format!("the body is not whole {name}: {error}"))
+        };
+        match self {
+            Self::Identity => Ok(compressed),
+            Self::Gzip => {
+                // All of it at once, or nothing: if each body took its memory step by step, many at a time could
+                // all be refused half-way, and none would ever be stored.
+                let hint = decoded_bytes_hint(&compressed).min(bytes_max);
+                if !share.try_grow_to(hint) {
+                    return Err(busy());
+                }
+                let decoder = MultiGzDecoder::new(compressed.as_ref());
+                inflate(decoder, hint, bytes_max, share, broken)
+            }
+            Self::Deflate => {
+                inflate(ZlibDecoder::new(compressed.as_ref()), 0, bytes_max, share, broken)
+            }
+            Self::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed.as_ref())
+                    .map_err(broken)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(broken)?;
+                inflate(decoder, 0, bytes_max, share, broken)
+            }
+        }
+    }
+}
+
+fn inflate(
+    mut decoder: impl Read,
+    hint: u64,
+    bytes_max: u64,
+    share: &mut Share,
+    broken: impl Fn(io::Error) -> Refusal,
+) -> Result<Bytes, Refusal> {
+    let mut out = Vec::with_capacity(usize::try_from(hint).unwrap_or_default());
+    let mut step = vec![0; STEP_BYTES];
+    loop {
+        let read = decoder.read(&mut step).map_err(&broken)?;
+        if read == 0 {
+            return Ok(out.into());
+        }
+        let len = (out.len() + read) as u64;
+        if len > bytes_max {
+            return Err(super::body::too_large(bytes_max, "limits.decoded_bytes_max"));
+        }
+        // A vector grows to twice its size: that much is taken before it does.
+        if len > out.capacity() as u64 && !share.try_grow_to((len * 2).min(bytes_max)) {
+            return Err(busy());
+        }
+        out.extend_from_slice(step.get(..read).unwrap_or_default());
+    }
+}
+
+/// What the end of a gzip file says of its decoded size (RFC 1952, ISIZE), as far as deflate can have made so
+/// much of so little. Only a hint: it may lie, and it speaks of the last of several members.
+fn decoded_bytes_hint(compressed: &[u8]) -> u64 {
+    /// The highest ratio that deflate reaches (zlib, "Maximum Compression Factor").
+    const RATIO_MAX: u64 = 1032;
+    let told = compressed.last_chunk().map_or(0, |it| u64::from(u32::from_le_bytes(*it)));
+    told.min(compressed.len() as u64 * RATIO_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::IntGauge;
+
+    use super::{super::budget::Budget, *};
+
+    const ALL: [Encoding; 3] = [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd];
+
+    fn inflated(
+        encoding: Encoding,
+        compressed: Vec<u8>,
+        bytes_max: u64,
+        budget_bytes: u64,
+    ) -> Result<Bytes, u16> {
+        let budget = Budget::new(budget_bytes, IntGauge::new("g", "h").unwrap());
+        let mut share = budget.try_take(1).unwrap();
+        encoding.decode(compressed.into(), bytes_max, &mut share).map_err(|it| it.status)
+    }
+
+    #[test]
+    fn at_the_limit_and_one_past_it() {
+        for encoding in ALL {
+            let of = |text: &[u8]| encoding.encode(text.to_vec()).unwrap();
+            let whole = inflated(encoding, of(&[b'a'; 10]), 10, 1 << 20).unwrap();
+            assert_eq!(whole.len(), 10);
+            assert_eq!(inflated(encoding, of(&[b'a'; 11]), 10, 1 << 20), Err(413));
+        }
+        for encoding in [Encoding::Gzip, Encoding::Zstd] {
+            let of = |text: &[u8]| encoding.encode(text.to_vec()).unwrap();
+            let members = [of(b"one"), of(b"two")].concat();
+            assert_eq!(inflated(encoding, members, 10, 1 << 20).unwrap(), "onetwo");
+        }
+    }
+
+    #[test]
+    fn bombs_stop_at_the_limit_or_the_budget() {
+        for encoding in ALL {
+            let bomb = encoding.encode(vec![0; 64 << 20]).unwrap();
+            assert!(bomb.len() < 1_000_000, "{encoding:?} {}", bomb.len());
+            assert_eq!(inflated(encoding, bomb.clone(), 1 << 20, 1 << 30), Err(413));
+            assert_eq!(inflated(encoding, bomb, 1 << 30, 1 << 20), Err(429));
+        }
+    }
+
+    #[test]
+    fn a_window_that_needs_much_memory_is_refused() {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(ZSTD_WINDOW_LOG_MAX + 2).unwrap();
+        encoder.write_all(b"small").unwrap();
+        let frame = encoder.finish().unwrap();
+        assert_eq!(inflated(Encoding::Zstd, frame, 1 << 20, 1 << 20), Err(400));
+    }
+
+    #[test]
+    fn the_size_is_known_before() {
+        let gzip = Encoding::Gzip.encode(vec![b'a'; 5000]).unwrap();
+        assert_eq!(decoded_bytes_hint(&gzip), 5000);
+        assert_eq!(decoded_bytes_hint(b"\xff\xff\xff\xff"), 4 * 1032);
+        assert_eq!(decoded_bytes_hint(b"\xff"), 0);
+    }
+
+    #[test]
+    fn broken_bodies() {
+        for encoding in ALL {
+            assert_eq!(inflated(encoding, b"{}".to_vec(), 10, 1 << 20), Err(400), "{encoding:?}");
+            let text = b"some text that is long enough to be cut somewhere".to_vec();
+            let whole = encoding.encode(text).unwrap();
+            for end in 1..whole.len() {
+                let cut = whole[..end].to_vec();
+                assert_eq!(inflated(encoding, cut, 1000, 1 << 20), Err(400), "{encoding:?} {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn names() {
+        let headers = |name, values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(&name, header::HeaderValue::from_static(value));
+            }
+            headers
+        };
+        let request = |values: &[&'static str]| {
+            Encoding::of_request(&headers(header::CONTENT_ENCODING, values)).map_err(|it| it.status)
+        };
+        assert_eq!(request(&[]), Ok(Encoding::Identity));
+        assert_eq!(request(&["GZIP"]), Ok(Encoding::Gzip));
+        assert_eq!(request(&["zstd"]), Ok(Encoding::Zstd));
+        assert_eq!(request(&["br"]), Err(415));
+        assert_eq!(request(&["gzip", "gzip"]), Err(415));
+        assert_eq!(request(&["gzip, gzip"]), Err(415));
+        let answer = |values: &[&'static str], bytes| {
+            Encoding::of_answer(&headers(header::ACCEPT_ENCODING, values), bytes)
+        };
+        assert_eq!(answer(&["zstd,gzip,deflate,br"], 10_000), Encoding::Gzip);
+        assert_eq!(answer(&["gzip;q=0, zstd"], 10_000), Encoding::Zstd);
+        assert_eq!(answer(&["deflate"], 10_000), Encoding::Deflate);
+        assert_eq!(answer(&["gzip"], 100), Encoding::Identity);
+        assert_eq!(answer(&["br", "*"], 10_000), Encoding::Identity);
+    }
+}
