@@ -9,11 +9,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::Admin,
     classify::Classifier,
-    config::{Config, LogFormat, OutputConfig},
+    config::{self, Config, LogFormat, OutputConfig, Watched},
     forward::{Elasticsearch, FileOutput, Forwarder, Output},
     metrics::Metrics,
     prepare::Preparer,
-    receiver::{self, Budget, Connections, Receiver, serve},
+    receiver::{
+        self, Auth, Budget, Connections, CredentialSettings, Proof, Receiver, Tls, TlsSettings,
+        serve,
+    },
 };
 
 /// A running k8scop.
@@ -48,12 +51,21 @@ impl App {
             .set(i64::try_from(config.in_flight_bytes_max).unwrap_or(i64::MAX));
         let has_credentials =
             matches!(&config.output, OutputConfig::Elasticsearch(it) if it.credentials.is_some());
+        let mut watched = Vec::new();
         let output = match config.output {
-            OutputConfig::Elasticsearch(settings) => Output::Elasticsearch(Arc::new(
-                Elasticsearch::new(&settings, config.backoff).context("output")?,
-            )),
+            OutputConfig::Elasticsearch(settings) => {
+                let output =
+                    Arc::new(Elasticsearch::new(&settings, config.backoff).context("output")?);
+                let files = settings.files();
+                let part = Arc::clone(&output);
+                watched.push(Watched::new("elasticsearch", files, move || part.reload()));
+                Output::Elasticsearch(output)
+            }
             OutputConfig::File(settings) => Output::File(Arc::new(FileOutput::open(settings)?)),
         };
+        let tls = tls(config.tls.as_ref(), &mut watched)?;
+        let admin_tls = self::tls(config.admin_tls.as_ref(), &mut watched)?;
+        let auth = auth(&config.auth, &mut watched)?;
         let listener = bind("listen", config.listen).await?;
         let admin_listener = bind("admin", config.admin).await?;
         let deliveries = TaskTracker::new();
@@ -65,6 +77,7 @@ impl App {
                 config.bulk_bytes_max,
                 Arc::clone(&metrics),
             ),
+            auth,
             limits: config.limits,
             passing: config.passing,
             budget: Budget::new(config.in_flight_bytes_max, metrics.in_flight_bytes.clone()),
@@ -72,7 +85,8 @@ impl App {
             deliveries: deliveries.clone(),
         }));
         let admin_state = Arc::new(Admin::new(metrics));
-        let connections = |port: &Port| Connections {
+        let connections = |port: &Port, tls| Connections {
+            tls,
             connections_max: config.connections_max,
             header_read_timeout: config.header_read_timeout,
             write_timeout: config.write_timeout,
@@ -82,13 +96,17 @@ impl App {
         let (data, admin_port) = (Port::new(), Port::new());
         let (listen, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
         let answer = move |request| Arc::clone(&receiver).answer(request);
-        data.tasks.spawn(serve(listener, connections(&data), answer));
+        data.tasks.spawn(serve(listener, connections(&data, tls), answer));
         let state = Arc::clone(&admin_state);
         let answer = move |request| {
             let state = Arc::clone(&state);
             async move { state.answer(&request) }
         };
-        admin_port.tasks.spawn(serve(admin_listener, connections(&admin_port), answer));
+        admin_port.tasks.spawn(serve(admin_listener, connections(&admin_port, admin_tls), answer));
+        watched.retain(Watched::has_files);
+        let stop = admin_port.stop.clone();
+        let watch = config::watch(watched, config.reload, stop).context("SIGHUP")?;
+        admin_port.tasks.spawn(watch);
         if has_credentials && !listen.ip().is_loopback() {
             tracing::warn!(%listen, "credentials are configured: whoever reaches this address acts with them");
         }
@@ -139,12 +157,47 @@ async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{name}: cannot listen on {address}"))
 }
 
+fn tls(
+    settings: Option<&TlsSettings>,
+    watched: &mut Vec<Watched>,
+) -> anyhow::Result<Option<Arc<Tls>>> {
+    let Some(settings) = settings else { return Ok(None) };
+    let tls = Tls::new(settings)?;
+    let part = Arc::clone(&tls);
+    watched.push(Watched::new(settings.section, settings.files(), move || part.reload()));
+    Ok(Some(tls))
+}
+
+fn auth(
+    settings: &[CredentialSettings],
+    watched: &mut Vec<Watched>,
+) -> anyhow::Result<Option<Arc<Auth>>> {
+    if settings.is_empty() {
+        return Ok(None);
+    }
+    let path = |it: &CredentialSettings| match &it.proof {
+        Proof::Password(secret) | Proof::ApiKey(secret) | Proof::Bearer(secret) => {
+            secret.path().cloned()
+        }
+        Proof::Certificate(_) => None,
+    };
+    let files = settings.iter().filter_map(path).collect();
+    let auth = Arc::new(Auth::new(settings)?);
+    let part = Arc::clone(&auth);
+    watched.push(Watched::new("auth", files, move || part.reload()));
+    Ok(Some(auth))
+}
+
 /// Checks what only shows when the parts are built: certificates and credentials. Nothing is started.
 pub fn check(config: &Config) -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider().install_default().ok();
     if let OutputConfig::Elasticsearch(settings) = &config.output {
         Elasticsearch::new(settings, config.backoff)?;
     }
+    for settings in [&config.tls, &config.admin_tls].into_iter().flatten() {
+        Tls::new(settings)?;
+    }
+    Auth::new(&config.auth)?;
     Ok(())
 }
 

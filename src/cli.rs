@@ -6,12 +6,13 @@
     reason = "this is where the program speaks to a person"
 )]
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{fmt, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     app,
+    check::{self, CheckError},
     config::{self, Config, ConfigError, OutputConfig, Overrides},
     demo, rules_test,
 };
@@ -35,6 +36,8 @@ enum Command {
     Demo(DemoArgs),
     /// Check the configuration and the rules, and start nothing
     Validate(RunArgs),
+    /// Play shippers against a URL that claims to be Elasticsearch, and tell what would break, for whom, and why
+    Check(CheckArgs),
     /// Work with rules
     Rules {
         #[command(subcommand)]
@@ -74,6 +77,46 @@ struct DemoArgs {
     admin: Option<SocketAddr>,
 }
 
+#[derive(Args)]
+struct CheckArgs {
+    /// The target: http://host:9200, or https://user:password@host:9200/path
+    url: String,
+    /// Write into this index, no data stream; it is deleted at the end if it is new [default: k8scop-check-RANDOM]
+    #[arg(long, value_name = "NAME", conflicts_with = "read_only")]
+    index: Option<String>,
+    /// Trust any certificate
+    #[arg(long, conflicts_with = "ca_file")]
+    insecure: bool,
+    /// Certificates of the authorities to trust besides the system's (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// An API key: where it stands, or itself (as handed out in `encoded`, or id:key)
+    #[arg(long, value_name = "env:NAME|file:PATH|KEY")]
+    api_key: Option<String>,
+    /// Longest wait for an answer (seconds)
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+    /// A table, or one JSON object a check
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Play only what writes nothing: the handshakes
+    #[arg(long)]
+    read_only: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// Without the URL and the key, which may be secret.
+impl fmt::Debug for CheckArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckArgs").finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum RulesCommand {
     /// Run every rule on its own examples, those that must hit it and those that must not
@@ -111,6 +154,7 @@ pub fn run(cli: &Cli) -> ExitCode {
             Err(error) => told(&error),
         },
         Command::Rules { command: RulesCommand::Test { paths } } => rules(paths),
+        Command::Check(args) => check_target(args),
         Command::Demo(args) => {
             app::start_log(config::LogFormat::Auto, "warn");
             let local =
@@ -140,6 +184,32 @@ fn run_server(args: &RunArgs) -> ExitCode {
     match block_on(app::run(config)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(70),
+        Err(error) => stopped(&error),
+    }
+}
+
+fn check_target(args: &CheckArgs) -> ExitCode {
+    let options = check::Options {
+        url: args.url.clone(),
+        api_key: args.api_key.clone(),
+        ca_file: args.ca_file.clone(),
+        insecure: args.insecure,
+        index: args.index.clone(),
+        timeout: Duration::from_secs(args.timeout),
+        read_only: args.read_only,
+        json: args.format == Format::Json,
+    };
+    let mut print = |text: &str| println!("{text}");
+    let mut tell = |text: &str| eprintln!("{text}");
+    let mut voices = check::Voices { print: &mut print, tell: &mut tell };
+    let outcome = block_on(async { Ok(check::run(&options, &mut voices).await) });
+    match outcome {
+        Ok(Ok(true)) => ExitCode::SUCCESS,
+        Ok(Ok(false)) => ExitCode::FAILURE,
+        Ok(Err(error)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if matches!(error, CheckError::Usage(_)) { 2 } else { 70 })
+        }
         Err(error) => stopped(&error),
     }
 }

@@ -12,6 +12,8 @@ pub mod cli;
 
 pub mod config;
 
+pub mod pem;
+
 pub mod app;
 
 pub mod receiver;
@@ -39,3 +41,5 @@ pub mod metrics;
 pub mod admin;
 
 pub mod demo;
+
+pub mod check;

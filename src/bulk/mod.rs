@@ -4,11 +4,13 @@
 mod action;
 mod answer;
 mod batch;
+mod pattern;
 mod reply;
 mod request;
 
 pub use action::{Action, Defaults, Op};
 pub use answer::{AnswerError, AnswerItem, BulkAnswer};
 pub use batch::OutgoingBatch;
+pub use pattern::{IndexPatterns, PatternError, Writer};
 pub use reply::{Refusal, ReplyWriter, error_body, single};
 pub use request::{Item, Items, Shown, TooManyItems};

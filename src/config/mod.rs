@@ -3,6 +3,7 @@
 
 mod raw;
 mod value;
+mod watch;
 
 use std::{
     fmt, fs,
@@ -15,11 +16,14 @@ use std::{
 use reqwest::Url;
 use thiserror::Error;
 
-pub use self::raw::{LogFormat, Raw};
+pub use self::{
+    raw::{LogFormat, Raw},
+    watch::{Watched, watch},
+};
 use crate::{
-    forward::{Backoff, Credentials, ElasticsearchSettings, FileSettings, Secret},
+    forward::{Backoff, ClientCert, Credentials, ElasticsearchSettings, FileSettings, Secret},
     prepare::{AlertTarget, Policy, is_namespace},
-    receiver::{Limits, PassThrough, Passing, Pattern},
+    receiver::{CredentialSettings, Limits, PassThrough, Passing, Pattern, Proof, TlsSettings},
     rules::{self, Rule, RuleError},
     unwrap,
 };
@@ -31,6 +35,14 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where metrics and health are served.
     pub admin: SocketAddr,
+    /// TLS for shippers.
+    pub tls: Option<TlsSettings>,
+    /// TLS for metrics and health.
+    pub admin_tls: Option<TlsSettings>,
+    /// Clients that are let in; any, where there is none.
+    pub auth: Vec<CredentialSettings>,
+    /// How often files are looked at for what has changed.
+    pub reload: Duration,
     /// Where documents go.
     pub output: OutputConfig,
     /// What is done with items.
@@ -145,6 +157,9 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
     let admin = overrides.admin.unwrap_or_else(|| address("admin", &raw.admin, &mut wrong));
     let written = overrides.output.unwrap_or_else(|| raw.output.clone());
     let output = output(&written, &raw, &mut wrong);
+    let tls = tls("tls", raw.tls.as_ref(), &mut wrong);
+    let admin_tls = self::tls("admin_tls", raw.admin_tls.as_ref(), &mut wrong);
+    let auth = auth(&raw, &mut wrong);
     let alerts = alerts(&raw, &mut wrong);
     let passing = passing(&raw, &mut wrong);
     limits_fit(&raw, &mut wrong);
@@ -162,6 +177,10 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
     Ok(Config {
         listen,
         admin,
+        tls,
+        admin_tls,
+        auth,
+        reload: Duration::from_secs(raw.reload_s),
         output,
         policy: Policy {
             route: raw.audit.route,
@@ -254,24 +273,24 @@ fn output(written: &str, raw: &Raw, wrong: &mut Vec<String>) -> Option<OutputCon
         urls,
         credentials,
         ca_file: elasticsearch.ca_file.clone(),
+        client_cert: client_cert(raw, wrong),
         connect_timeout: Duration::from_secs(elasticsearch.connect_timeout_s),
         request_timeout: Duration::from_secs(elasticsearch.request_timeout_s),
     }))
 }
 
 fn configured_credentials(raw: &Raw, wrong: &mut Vec<String>) -> Option<Credentials> {
-    let mut secret = |name: &str, written: &Option<String>| {
-        let written = written.as_deref()?;
-        value::resolve(written)
+    let mut secret = |name: &str, written: &Option<raw::RawSecret>| {
+        value::resolve(written.as_ref()?)
             .map_err(|error| wrong.push(format!("elasticsearch.{name}: {error}")))
             .ok()
     };
     let api_key = secret("api_key", &raw.elasticsearch.api_key);
     let password = secret("password", &raw.elasticsearch.password);
     match (api_key, &raw.elasticsearch.username, password) {
-        (Some(key), None, None) => Some(Credentials::ApiKey(Secret::new(key))),
+        (Some(key), None, None) => Some(Credentials::ApiKey(key)),
         (None, Some(username), Some(password)) => {
-            Some(Credentials::Basic { username: username.clone(), password: Secret::new(password) })
+            Some(Credentials::Basic { username: username.clone(), password })
         }
         (None, None, None) => None,
         _ => {
@@ -279,6 +298,68 @@ fn configured_credentials(raw: &Raw, wrong: &mut Vec<String>) -> Option<Credenti
             None
         }
     }
+}
+
+fn client_cert(raw: &Raw, wrong: &mut Vec<String>) -> Option<ClientCert> {
+    let elasticsearch = &raw.elasticsearch;
+    match (&elasticsearch.client_cert_file, &elasticsearch.client_key_file) {
+        (Some(cert_file), Some(key_file)) => {
+            Some(ClientCert { cert_file: cert_file.clone(), key_file: key_file.clone() })
+        }
+        (None, None) => None,
+        _ => {
+            wrong
+                .push("elasticsearch: client_cert_file and client_key_file need each other".into());
+            None
+        }
+    }
+}
+
+fn tls(
+    section: &'static str,
+    raw: Option<&raw::RawTls>,
+    wrong: &mut Vec<String>,
+) -> Option<TlsSettings> {
+    let raw = raw?;
+    if raw.client_auth.is_some() && raw.client_ca_file.is_none() {
+        wrong.push(format!("{section}.client_auth: needs {section}.client_ca_file"));
+    }
+    Some(TlsSettings {
+        section,
+        cert_file: raw.cert_file.clone(),
+        key_file: raw.key_file.clone(),
+        client_ca_file: raw.client_ca_file.clone(),
+        client_auth: raw.client_auth.unwrap_or_default(),
+    })
+}
+
+fn auth(raw: &Raw, wrong: &mut Vec<String>) -> Vec<CredentialSettings> {
+    let mut credentials = Vec::new();
+    for raw_credential in &raw.auth {
+        let raw::RawCredential { name, password, api_key, bearer, certificate, .. } =
+            raw_credential;
+        let secret = |written: &raw::RawSecret| value::resolve(written);
+        let proof = match (password, api_key, bearer, certificate) {
+            (Some(it), None, None, None) => secret(it).map(Proof::Password),
+            (None, Some(it), None, None) => secret(it).map(Proof::ApiKey),
+            (None, None, Some(it), None) => secret(it).map(Proof::Bearer),
+            (None, None, None, Some(it)) => match &raw.tls {
+                Some(tls) if tls.client_ca_file.is_some() => Ok(Proof::Certificate(it.clone())),
+                _ => Err("certificate needs tls.client_ca_file".into()),
+            },
+            _ => Err("give one of password, api_key, bearer and certificate".into()),
+        };
+        match proof {
+            Ok(proof) => credentials.push(CredentialSettings {
+                name: name.clone(),
+                proof,
+                indices: raw_credential.indices.clone(),
+                set_up: raw_credential.set_up,
+            }),
+            Err(reason) => wrong.push(format!("auth {name}: {reason}")),
+        }
+    }
+    credentials
 }
 
 fn alerts(raw: &Raw, wrong: &mut Vec<String>) -> AlertTarget {
@@ -338,6 +419,7 @@ fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
         ("limits.write_timeout_s", limits.write_timeout_s),
         ("limits.request_deadline_s", limits.request_deadline_s),
         ("limits.shutdown_grace_s", limits.shutdown_grace_s),
+        ("reload_s", raw.reload_s),
         ("elasticsearch.connect_timeout_s", raw.elasticsearch.connect_timeout_s),
         ("elasticsearch.request_timeout_s", raw.elasticsearch.request_timeout_s),
         ("elasticsearch.bulk_bytes_max", raw.elasticsearch.bulk_bytes_max),

@@ -1,10 +1,10 @@
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use crate::{
     prepare::{Ids, Route},
-    receiver::PassThrough,
+    receiver::{ClientAuth, PassThrough},
     unwrap::Objects,
 };
 
@@ -16,6 +16,15 @@ pub struct Raw {
     pub listen: String,
     /// Address for `/metrics`, `/livez`, `/readyz`.
     pub admin: String,
+    /// TLS for `listen`.
+    pub tls: Option<RawTls>,
+    /// TLS for `admin`.
+    pub admin_tls: Option<RawTls>,
+    /// Clients that are let in. Where there is one, no other is, and what they send as `Authorization` stays here.
+    pub auth: Vec<RawCredential>,
+    /// How often certificates, keys and secrets in files are looked at, for what has changed (seconds); SIGHUP is for
+    /// now.
+    pub reload_s: u64,
     /// `http://` or `https://` URLs of Elasticsearch nodes with commas between them, or `file:DIR`.
     pub output: String,
     /// How to reach Elasticsearch.
@@ -43,6 +52,10 @@ impl Default for Raw {
         Self {
             listen: "127.0.0.1:9250".into(),
             admin: "127.0.0.1:9251".into(),
+            tls: None,
+            admin_tls: None,
+            auth: Vec::new(),
+            reload_s: 10,
             output: "file:./k8scop-data".into(),
             elasticsearch: RawElasticsearch::default(),
             pass_through: RawPassThrough::default(),
@@ -57,18 +70,123 @@ impl Default for Raw {
     }
 }
 
+/// TLS on one of our ports.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTls {
+    /// Our certificate, and those between it and its authority (PEM).
+    pub cert_file: PathBuf,
+    /// Its key (PEM).
+    pub key_file: PathBuf,
+    /// Authorities of client certificates (PEM). With it clients are asked for theirs.
+    pub client_ca_file: Option<PathBuf>,
+    /// `required`: no client without one; `optional`: a client may have none.
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// A client that is let in, by one of `password`, `api_key`, `bearer` and `certificate`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawCredential {
+    /// For logs; the user of `password`.
+    pub name: String,
+    /// Basic authentication: `env:NAME`, `file:PATH` or the password.
+    pub password: Option<RawSecret>,
+    /// API key: `env:NAME`, `file:PATH` or the key (`id:key`, or its `encoded` form).
+    pub api_key: Option<RawSecret>,
+    /// Bearer token: `env:NAME`, `file:PATH` or the token.
+    pub bearer: Option<RawSecret>,
+    /// Common name of the client's certificate, else its first DNS name or URI; needs `tls.client_ca_file`.
+    pub certificate: Option<String>,
+    /// What it may write: names of indices, `*` is any text but not a dot at the start.
+    #[serde(default = "every_index")]
+    pub indices: Vec<String>,
+    /// Whether it may put templates, policies and pipelines.
+    #[serde(default = "yes")]
+    pub set_up: bool,
+}
+
+fn every_index() -> Vec<String> {
+    vec!["*".into()]
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A secret as it is written. No message shows it, not even that it should have been in quotes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RawSecret(pub String);
+
+impl fmt::Debug for RawSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl<'de> Deserialize<'de> for RawSecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        const QUOTES: &str =
+            "a secret that looks like a number or a word of YAML must stand in quotes";
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = RawSecret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a secret: env:NAME, file:PATH, or the text")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawSecret, E> {
+                Ok(RawSecret(text.to_owned()))
+            }
+
+            fn visit_bool<E: de::Error>(self, _: bool) -> Result<RawSecret, E> {
+                Err(E::custom(QUOTES))
+            }
+
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<RawSecret, E> {
+                Err(E::custom(QUOTES))
+            }
+
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<RawSecret, E> {
+                Err(E::custom(QUOTES))
+            }
+
+            fn visit_i128<E: de::Error>(self, _: i128) -> Result<RawSecret, E> {
+                Err(E::custom(QUOTES))
+            }
+
+            fn visit_u128<E: de::Error>(self, _: u128) -> Result<RawSecret, E> {
+                Err(E::custom(QUOTES))
+            }
+
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<RawSecret, E> {
+                Err(E::custom(QUOTES))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
 /// How to reach Elasticsearch. Without credentials here, those of the shipper are passed on.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawElasticsearch {
     /// API key: `env:NAME`, `file:PATH` or the key (`id:key`, or its `encoded` form).
-    pub api_key: Option<String>,
+    pub api_key: Option<RawSecret>,
     /// User of basic authentication.
     pub username: Option<String>,
     /// Its password: `env:NAME`, `file:PATH` or the password.
-    pub password: Option<String>,
+    pub password: Option<RawSecret>,
     /// Certificate authorities to trust besides the system's (PEM).
     pub ca_file: Option<PathBuf>,
+    /// The certificate that we show to Elasticsearch, with those between it and its authority (PEM).
+    pub client_cert_file: Option<PathBuf>,
+    /// Its key (PEM).
+    pub client_key_file: Option<PathBuf>,
     /// Longest wait for a connection (seconds).
     pub connect_timeout_s: u64,
     /// Longest wait for an answer (seconds).
@@ -84,6 +202,8 @@ impl Default for RawElasticsearch {
             username: None,
             password: None,
             ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
             connect_timeout_s: 5,
             request_timeout_s: 30,
             bulk_bytes_max: 32 << 20,

@@ -1,20 +1,33 @@
-use std::{env, fs};
+use std::env;
 
-/// A secret as it is written: `env:NAME`, `file:PATH`, or the text itself. The error never holds the text.
-pub(super) fn resolve(written: &str) -> Result<String, String> {
+use super::raw::RawSecret;
+use crate::forward::Secret;
+
+/// A secret as it is written: `env:NAME`, `file:PATH`, or the text itself. What is in a file can be read again
+/// later; here it is only made sure that it can be read. The error never holds the text.
+pub(super) fn resolve(written: &RawSecret) -> Result<Secret, String> {
+    let RawSecret(written) = written;
     if let Some(name) = written.strip_prefix("env:") {
-        return env::var(name).map_err(|_absent| format!("the environment has no variable {name}"));
+        return env::var(name)
+            .map(Secret::new)
+            .map_err(|_absent| format!("the environment has no variable {name}"));
     }
     if let Some(path) = written.strip_prefix("file:") {
-        let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
-        return Ok(text.trim_end_matches(['\n', '\r']).to_owned());
+        let secret = Secret::file(path.into());
+        return secret.read().map(|_readable| secret);
     }
-    Ok(written.to_owned())
+    Ok(Secret::new(written.clone()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    fn resolve(written: &str) -> Result<String, String> {
+        super::resolve(&RawSecret(written.into()))?.read()
+    }
 
     #[test]
     fn sources() {
@@ -23,7 +36,11 @@ mod tests {
         assert!(resolve("file:/not/there").unwrap_err().contains("/not/there"));
         let path = env::temp_dir().join(format!("k8scop-secret-{}", fastrand::u64(..)));
         fs::write(&path, "s3cret\n").unwrap();
-        assert_eq!(resolve(&format!("file:{}", path.display())), Ok("s3cret".into()));
+        let written = format!("file:{}", path.display());
+        assert_eq!(resolve(&written), Ok("s3cret".into()));
+        let secret = super::resolve(&RawSecret(written)).unwrap();
+        fs::write(&path, "later").unwrap();
+        assert_eq!(secret.read(), Ok("later".into()));
         fs::remove_file(path).unwrap();
     }
 }

@@ -1,22 +1,54 @@
-use std::{fmt, fs, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use hyper::header::HeaderValue;
-use reqwest::{Certificate, Client, Url, redirect::Policy};
+use reqwest::{Certificate, Client, Identity, Url, redirect::Policy};
 use thiserror::Error;
 
-/// A text that is never shown.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(String);
+use crate::pem::{self, PemFile};
+
+/// A text that is never shown, or the file in which it stands.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Source);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Source {
+    Text(String),
+    File(PathBuf),
+}
 
 impl Secret {
     /// Keeps `text` from being shown.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self(text)
+        Self(Source::Text(text))
     }
 
-    fn expose(&self) -> &str {
-        &self.0
+    /// A secret that is read from a file whenever it is needed anew.
+    #[must_use]
+    pub fn file(path: PathBuf) -> Self {
+        Self(Source::File(path))
+    }
+
+    /// The file, if it is in one.
+    #[must_use]
+    pub fn path(&self) -> Option<&PathBuf> {
+        match &self.0 {
+            Source::Text(_) => None,
+            Source::File(path) => Some(path),
+        }
+    }
+
+    /// The text, as it is now. The error never holds it.
+    pub fn read(&self) -> Result<String, String> {
+        match &self.0 {
+            Source::Text(text) => Ok(text.clone()),
+            Source::File(path) => {
+                let wrong = |reason: String| format!("{}: {reason}", path.display());
+                let text = pem::read(path).map_err(|error| wrong(error.to_string()))?;
+                let text = String::from_utf8(text).map_err(|_hidden| wrong("no UTF-8".into()))?;
+                Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+            }
+        }
     }
 }
 
@@ -43,13 +75,14 @@ pub enum Credentials {
 impl Credentials {
     /// The `Authorization` header, marked so that no log shows it.
     pub(super) fn header(&self) -> Result<HeaderValue, SettingsError> {
+        let read = |secret: &Secret| secret.read().map_err(SettingsError::Secret);
         let text = match self {
-            Self::ApiKey(key) if key.expose().contains(':') => {
-                format!("ApiKey {}", base64(key.expose()))
-            }
-            Self::ApiKey(key) => format!("ApiKey {}", key.expose()),
+            Self::ApiKey(key) => match read(key)? {
+                key if key.contains(':') => format!("ApiKey {}", base64(&key)),
+                key => format!("ApiKey {key}"),
+            },
             Self::Basic { username, password } => {
-                format!("Basic {}", base64(&format!("{username}:{}", password.expose())))
+                format!("Basic {}", base64(&format!("{username}:{}", read(password)?)))
             }
         };
         let mut header =
@@ -83,31 +116,56 @@ pub struct ElasticsearchSettings {
     pub credentials: Option<Credentials>,
     /// Certificates of the authorities to trust besides the system's (PEM).
     pub ca_file: Option<PathBuf>,
+    /// The certificate that we show (PEM), and its key.
+    pub client_cert: Option<ClientCert>,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Longest wait for an answer.
     pub request_timeout: Duration,
 }
 
+/// What we show to Elasticsearch (mTLS).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCert {
+    /// The certificate, and those between it and its authority (PEM).
+    pub cert_file: PathBuf,
+    /// Its key (PEM).
+    pub key_file: PathBuf,
+}
+
+impl ElasticsearchSettings {
+    /// All files that are read.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let secret = match &self.credentials {
+            Some(Credentials::ApiKey(secret) | Credentials::Basic { password: secret, .. }) => {
+                secret.path()
+            }
+            None => None,
+        };
+        let client = self.client_cert.as_ref();
+        [
+            self.ca_file.as_ref(),
+            client.map(|it| &it.cert_file),
+            client.map(|it| &it.key_file),
+            secret,
+        ]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
+    }
+}
+
 /// Settings that cannot work.
 #[derive(Debug, Error)]
 pub enum SettingsError {
-    /// The file with certificates.
-    #[error("elasticsearch.ca_file {}: {source}", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: std::io::Error,
-    },
-    /// Its content.
-    #[error("elasticsearch.ca_file {} holds no certificate in PEM form: {reason}", path.display())]
-    CaText {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// Certificates and keys: all that is wrong with them, one a line.
+    #[error("{}", .0.join("\n"))]
+    Certificates(Vec<String>),
+    /// A file with a key or a password.
+    #[error("the credentials for Elasticsearch: {0}")]
+    Secret(String),
     /// A line break in a key or a password.
     #[error("the credentials for Elasticsearch hold a character that no HTTP header can hold")]
     Credentials,
@@ -121,8 +179,18 @@ const IDLE_PER_NODE_MAX: usize = 64;
 /// Idle connections are closed before Elasticsearch or a load balancer does (60 s is a common default).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// The one HTTP client: with time limits, without redirects, proxies from the environment, or decompression.
-pub(super) fn build(settings: &ElasticsearchSettings) -> Result<Client, SettingsError> {
+/// All that is read anew when files change.
+#[derive(Debug)]
+pub(super) struct Reached {
+    /// The one HTTP client, with its connections.
+    pub(super) client: Client,
+    /// Ours, instead of the client's.
+    pub(super) authorization: Option<HeaderValue>,
+}
+
+/// Reads all files and makes the one HTTP client: with time limits, without redirects, proxies from the environment,
+/// or decompression.
+pub(super) fn build(settings: &ElasticsearchSettings) -> Result<Reached, SettingsError> {
     let mut builder = Client::builder()
         .connect_timeout(settings.connect_timeout)
         .pool_max_idle_per_host(IDLE_PER_NODE_MAX)
@@ -130,21 +198,46 @@ pub(super) fn build(settings: &ElasticsearchSettings) -> Result<Client, Settings
         .tcp_nodelay(true)
         .redirect(Policy::none())
         .no_proxy();
+    let mut wrong = Vec::new();
     if let Some(path) = &settings.ca_file {
-        let pem = fs::read(path)
-            .map_err(|source| SettingsError::CaFile { path: path.clone(), source })?;
-        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| {
-            SettingsError::CaText { path: path.clone(), reason: error.to_string() }
-        })?;
-        if certificates.is_empty() {
-            return Err(SettingsError::CaText {
-                path: path.clone(),
-                reason: "the file has none".into(),
-            });
+        let file = PemFile { option: "elasticsearch.ca_file", path };
+        match authorities(file) {
+            Ok(certificates) => builder = builder.tls_certs_merge(certificates),
+            Err(reason) => wrong.push(reason),
         }
-        builder = builder.tls_certs_merge(certificates);
     }
-    builder.build().map_err(SettingsError::Client)
+    if let Some(files) = &settings.client_cert {
+        let cert = PemFile { option: "elasticsearch.client_cert_file", path: &files.cert_file };
+        let key = PemFile { option: "elasticsearch.client_key_file", path: &files.key_file };
+        match identity(cert, key) {
+            Ok(identity) => builder = builder.identity(identity),
+            Err(reasons) => wrong.extend(reasons),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(SettingsError::Certificates(wrong));
+    }
+    let authorization = settings.credentials.as_ref().map(Credentials::header).transpose()?;
+    let client = builder.build().map_err(SettingsError::Client)?;
+    Ok(Reached { client, authorization })
+}
+
+fn authorities(file: PemFile<'_>) -> Result<Vec<Certificate>, String> {
+    file.authorities()?;
+    let certificates = file.certificates()?;
+    let all: Result<_, _> = certificates.iter().map(|it| Certificate::from_der(it)).collect();
+    all.map_err(|error: reqwest::Error| error.to_string())
+}
+
+fn identity(cert: PemFile<'_>, key: PemFile<'_>) -> Result<Identity, Vec<String>> {
+    pem::certified_key(cert, key)?;
+    let read = |file: PemFile<'_>| {
+        pem::read(file.path)
+            .map_err(|error| vec![format!("{} {}: {error}", file.option, file.path.display())])
+    };
+    let one = cert.path == key.path;
+    let text = [read(cert)?, b"\n".to_vec(), if one { Vec::new() } else { read(key)? }].concat();
+    Identity::from_pem(&text).map_err(|error| vec![format!("{}: {error}", cert.option)])
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
-use std::{sync::OnceLock, time::Duration};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
 use hyper::{
     HeaderMap, Method,
-    header::{self, HeaderName, HeaderValue},
+    header::{self, HeaderName},
 };
-use reqwest::{Client, Response};
+use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Attempt, AttemptError, Backoff, ElasticsearchSettings, Passed, SettingsError, Whole, client,
+    Attempt, AttemptError, Backoff, ElasticsearchSettings, Passed, SettingsError, Whole,
+    client::{self, Reached},
     nodes::{Lease, Nodes},
 };
 use crate::{bulk::BulkAnswer, json};
@@ -21,10 +22,10 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// A cluster, by one or more of its nodes.
 #[derive(Debug)]
 pub struct Elasticsearch {
-    client: Client,
+    settings: ElasticsearchSettings,
+    /// Replaced as a whole; a request keeps the one that it began with.
+    reached: RwLock<Arc<Reached>>,
     nodes: Nodes,
-    authorization: Option<HeaderValue>,
-    request_timeout: Duration,
     /// What the cluster is, once it has told.
     product: OnceLock<Product>,
 }
@@ -53,16 +54,19 @@ impl Elasticsearch {
     /// Makes the client. Nothing is asked of the cluster yet: it may be down while we start.
     pub fn new(settings: &ElasticsearchSettings, backoff: Backoff) -> Result<Self, SettingsError> {
         Ok(Self {
-            client: client::build(settings)?,
+            reached: RwLock::new(Arc::new(client::build(settings)?)),
             nodes: Nodes::new(&settings.urls, backoff),
-            authorization: settings
-                .credentials
-                .as_ref()
-                .map(client::Credentials::header)
-                .transpose()?,
-            request_timeout: settings.request_timeout,
             product: OnceLock::new(),
+            settings: settings.clone(),
         })
+    }
+
+    /// Reads certificates and secrets again. New requests use what the files hold now; if that cannot be used,
+    /// nothing changes.
+    pub fn reload(&self) -> Result<(), SettingsError> {
+        let reached = Arc::new(client::build(&self.settings)?);
+        *self.reached.write().unwrap_or_else(PoisonError::into_inner) = reached;
+        Ok(())
     }
 
     /// Whether a node is believed to work.
@@ -86,7 +90,7 @@ impl Elasticsearch {
         let Some(lease) = self.nodes.lease(until).await else {
             return Attempt::Failed(no_node());
         };
-        let until = until.min(Instant::now() + self.request_timeout);
+        let until = until.min(Instant::now() + self.settings.request_timeout);
         let attempt = timeout_at(until, self.ask(&lease, body, slots, passed))
             .await
             .unwrap_or_else(|_elapsed| Attempt::Failed(late()));
@@ -142,10 +146,17 @@ impl Elasticsearch {
         let url = lease
             .url(path_and_query)
             .ok_or_else(|| AttemptError { reason: "the path is no URL".into(), in_doubt: false })?;
-        if let Some(authorization) = &self.authorization {
+        let reached = Arc::clone(&self.reached.read().unwrap_or_else(PoisonError::into_inner));
+        if let Some(authorization) = &reached.authorization {
+            // What the client says of whom it acts for would go with our rights (`es-security-runas-user`).
+            let others: Vec<_> =
+                headers.keys().filter(|it| it.as_str().starts_with("es-")).cloned().collect();
+            for name in others {
+                headers.remove(name);
+            }
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
-        let mut request = self.client.request(method, url).headers(headers);
+        let mut request = reached.client.request(method, url).headers(headers);
         if let Some(body) = body {
             request = request.body(body);
         }
@@ -177,7 +188,7 @@ impl Elasticsearch {
     ) -> Result<Response, AttemptError> {
         let lease = self.nodes.try_lease().map_err(|_next| no_node())?;
         let asked = self.send(&lease, method, path_and_query, headers, body);
-        let result = tokio::time::timeout(self.request_timeout, asked)
+        let result = tokio::time::timeout(self.settings.request_timeout, asked)
             .await
             .unwrap_or_else(|_elapsed| Err(late()));
         match &result {

@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use self::{
-    client::{Credentials, ElasticsearchSettings, Secret, SettingsError},
+    client::{ClientCert, Credentials, ElasticsearchSettings, Secret, SettingsError},
     elasticsearch::{Elasticsearch, Product, hop_by_hop},
     file::{FileError, FileOutput, FileSettings},
     settle::{Backoff, Delivery, Forwarder},

@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::{
     bulk::{
         Action, AnswerItem, Defaults, Item, Items, Op, OutgoingBatch, Refusal, ReplyWriter,
-        TooManyItems,
+        TooManyItems, Writer,
     },
     classify::{self, Alert, Classifier},
     json::{self, Member},
@@ -201,8 +201,20 @@ impl Preparer {
         defaults: &Defaults,
         now: Timestamp,
     ) -> Result<Prepared, TooLarge> {
+        self.prepare_for(None, body, defaults, now)
+    }
+
+    /// As [`Self::prepare`]; items for indices that `writer` may not write are refused.
+    pub fn prepare_for(
+        &self,
+        writer: Option<Writer<'_>>,
+        body: &[u8],
+        defaults: &Defaults,
+        now: Timestamp,
+    ) -> Result<Prepared, TooLarge> {
         let mut run = Run {
             preparer: self,
+            writer,
             defaults,
             now,
             out: String::with_capacity(body.len() + body.len() / 4),
@@ -226,6 +238,7 @@ impl Preparer {
 /// One request on its way through.
 struct Run<'r> {
     preparer: &'r Preparer,
+    writer: Option<Writer<'r>>,
     defaults: &'r Defaults,
     now: Timestamp,
     out: String,
@@ -244,12 +257,17 @@ impl Run<'_> {
         };
         let index = item.shown.index.as_deref().map(|it| self.shared(it));
         let mut id = item.shown.id.as_deref().map(str::to_owned);
-        let fate = match &item.action {
+        let allowed = |action: &Action<'_>| match &self.writer {
+            Some(writer) => writer.check(action.op, &action.index),
+            None => Ok(()),
+        };
+        let fate = match item.action.as_ref().map(|it| (it, allowed(it))) {
             Err(refusal) => Fate::Refused(refusal.clone()),
-            Ok(action) if matches!(action.op, Op::Index | Op::Create) => {
+            Ok((_, Err(refusal))) => Fate::Refused(refusal),
+            Ok((action, Ok(()))) if matches!(action.op, Op::Index | Op::Create) => {
                 self.document(action, item, members, buffer, &mut id)
             }
-            Ok(action) => self.as_it_came(action, item),
+            Ok((action, Ok(()))) => self.as_it_came(action, item),
         };
         Plan { name, index, id, fate }
     }

@@ -31,7 +31,7 @@ pub(super) struct Received {
 /// told, so that a client that sends `Expect: 100-continue` never sends it.
 pub(super) async fn receive(
     headers: &HeaderMap,
-    mut body: Incoming,
+    body: &mut Incoming,
     limits: &Limits,
     budget: &Budget,
     activity: Option<&Activity>,
@@ -96,6 +96,19 @@ fn is_slow(len: u64, started: Instant, limits: &Limits) -> bool {
 /// A header that holds a whole number.
 pub(super) fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Reads a body that nobody wants, while its request is answered: most clients read no answer before they have sent
+/// all, and a connection that is closed under them looks like one that broke. Up to the limits; then they see that.
+pub(super) async fn drain(mut body: Incoming, limits: Limits) {
+    let mut left = limits.body_bytes_max;
+    while let Ok(Some(Ok(frame))) =
+        tokio::time::timeout(limits.body_idle_timeout, body.frame()).await
+    {
+        let len = frame.data_ref().map_or(0, |it| it.len() as u64);
+        let Some(rest) = left.checked_sub(len) else { return };
+        left = rest;
+    }
 }
 
 impl Received {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{
-    Receiver, Reply, body,
+    Receiver, Reply, Who, body,
     budget::Share,
     guard::Activity,
     params::{self, Media, Params, Shape},
@@ -34,6 +34,7 @@ pub(super) async fn answer(
     receiver: &Arc<Receiver>,
     request: Request<Incoming>,
     defaults: Defaults,
+    who: Option<Who>,
 ) -> Reply {
     // Elasticsearch refuses media types that it does not know, and paths with types since 8, in its own words.
     let is_file = matches!(receiver.forwarder.output(), Output::File(_));
@@ -46,7 +47,7 @@ pub(super) async fn answer(
     if params::media(request.headers()) != Media::Lines {
         return respond::close(respond::refuse(&params::not_lines(), request.headers()));
     }
-    let (mut parts, incoming) = request.into_parts();
+    let (mut parts, mut incoming) = request.into_parts();
     let activity = parts.extensions.remove::<Arc<Activity>>();
     let headers = parts.headers;
     let query = parts.uri.query().unwrap_or_default();
@@ -60,17 +61,23 @@ pub(super) async fn answer(
         Ok(shape) => shape,
         Err(refusal) => return respond::close(respond::refuse(&refusal, &headers)),
     };
-    let received =
-        body::receive(&headers, incoming, &receiver.limits, &receiver.budget, activity.as_deref())
-            .await;
+    let received = body::receive(
+        &headers,
+        &mut incoming,
+        &receiver.limits,
+        &receiver.budget,
+        activity.as_deref(),
+    )
+    .await;
     let received = match received {
         Ok(received) => received,
-        Err(refusal) => return refused(&refusal, &headers),
+        Err(refusal) => return receiver.refuse_body(&refusal, &headers, incoming, activity),
     };
     if let Some(activity) = &activity {
         activity.answers();
     }
     let job = Job {
+        who,
         received,
         defaults,
         passed,
@@ -88,10 +95,10 @@ pub(super) async fn answer(
     });
     match answer.await {
         Ok(Ok((outcome, share))) => respond::held(outcome, &headers, share),
-        Ok(Err(refusal)) => refused(&refusal, &headers),
+        Ok(Err(refusal)) => respond::refuse(&refusal, &headers),
         Err(_gone) => {
             let reason = "the request was not seen through to its end: send it again".into();
-            refused(&refusal(503, "k8scop_internal_exception", reason), &headers)
+            respond::refuse(&refusal(503, "k8scop_internal_exception", reason), &headers)
         }
     }
 }
@@ -106,6 +113,8 @@ async fn product(receiver: &Receiver, headers: &HeaderMap) -> Option<Product> {
 
 /// A request whose body is in.
 struct Job {
+    /// Who may write only some indices.
+    who: Option<Who>,
     received: body::Received,
     defaults: Defaults,
     passed: Passed,
@@ -138,19 +147,14 @@ impl Shaping {
     }
 }
 
-/// A refusal while the body may be unread: the connection cannot be used again.
-fn refused(refusal: &Refusal, headers: &HeaderMap) -> Reply {
-    let reply = respond::refuse(refusal, headers);
-    if matches!(refusal.status, 408 | 413 | 415) { respond::close(reply) } else { reply }
-}
-
 async fn deliver(receiver: &Arc<Receiver>, job: Job) -> Result<(Whole, Share), Refusal> {
     let started = Instant::now();
     let worker = Arc::clone(receiver);
-    let Job { received, defaults, passed, shape, told_items } = job;
-    let prepared =
-        tokio::task::spawn_blocking(move || prepare(&worker, received, &defaults, told_items))
-            .await;
+    let Job { who, received, defaults, passed, shape, told_items } = job;
+    let prepared = tokio::task::spawn_blocking(move || {
+        prepare(&worker, received, &defaults, told_items, who.as_ref())
+    })
+    .await;
     let (prepared, share) = prepared.map_err(|error| {
         tracing::error!(%error, "a bulk request could not be prepared");
         refusal(503, "k8scop_internal_exception", "the request could not be prepared".into())
@@ -238,11 +242,15 @@ fn prepare(
     received: body::Received,
     defaults: &Defaults,
     told_items: Option<u64>,
+    who: Option<&Who>,
 ) -> Result<(Prepared, Share), Refusal> {
     let (body, mut share) = decoded(receiver, received)?;
     let is_empty = body.is_empty();
-    let prepared =
-        receiver.preparer.prepare(&body, defaults, Timestamp::now()).map_err(|error| Refusal {
+    let writer = who.map(Who::writer);
+    let prepared = receiver
+        .preparer
+        .prepare_for(writer, &body, defaults, Timestamp::now())
+        .map_err(|error| Refusal {
             status: 413,
             kind: "content_too_long_exception",
             reason: error.to_string(),

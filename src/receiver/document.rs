@@ -35,11 +35,11 @@ pub(super) async fn answer(
         Media::Unknown if !is_file => return pass::answer(receiver, request, Pass::Write).await,
         _ => return respond::close(respond::refuse(&params::not_lines(), request.headers())),
     }
-    let (mut parts, incoming) = request.into_parts();
+    let (mut parts, mut incoming) = request.into_parts();
     let activity = parts.extensions.remove::<Arc<Activity>>();
     let received = body::receive(
         &parts.headers,
-        incoming,
+        &mut incoming,
         &receiver.limits,
         &receiver.budget,
         activity.as_deref(),
@@ -47,7 +47,7 @@ pub(super) async fn answer(
     .await;
     let received = match received {
         Ok(received) => received,
-        Err(refusal) => return respond::close(respond::refuse(&refusal, &parts.headers)),
+        Err(refusal) => return receiver.refuse_body(&refusal, &parts.headers, incoming, activity),
     };
     if let Some(activity) = &activity {
         activity.answers();

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -51,6 +51,8 @@ pub(super) struct Activity {
     doing: AtomicU8,
     /// Bytes read while waiting for the end of a head.
     head_bytes: AtomicUsize,
+    /// A body that nobody wants is being read, though its request is answered.
+    discards: AtomicBool,
     evicted: CancellationToken,
 }
 
@@ -111,6 +113,7 @@ impl Activity {
             bytes: AtomicUsize::new(0),
             doing: AtomicU8::new(HEAD),
             head_bytes: AtomicUsize::new(0),
+            discards: AtomicBool::new(false),
             evicted: CancellationToken::new(),
         };
         new.is_useful();
@@ -149,6 +152,12 @@ impl Activity {
         self.head_bytes.store(0, Ordering::Relaxed);
         self.doing.store(HEAD, Ordering::Relaxed);
         self.is_useful();
+    }
+
+    /// A body is read that nobody wants, until it ends.
+    pub(super) fn discards(&self, begins: bool) {
+        self.head_bytes.store(0, Ordering::Relaxed);
+        self.discards.store(begins, Ordering::Relaxed);
     }
 
     /// Told when the connection has to make room.
@@ -199,7 +208,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         let before = buffer.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
         let read = buffer.filled().len().saturating_sub(before);
-        if read > 0 && self.activity.doing.load(Ordering::Relaxed) == HEAD {
+        let in_head = self.activity.doing.load(Ordering::Relaxed) == HEAD;
+        if read > 0 && in_head && !self.activity.discards.load(Ordering::Relaxed) {
             let had = self.activity.head_bytes.fetch_add(read, Ordering::Relaxed);
             // The last read may have brought the beginning of the body.
             if had > HEAD_BYTES_MAX {

@@ -4,6 +4,7 @@
 //! A request is refused at the door or seen through to its end: over the budget it is answered 429 before its
 //! body is read; once its body is in, it is delivered and settled even if the client goes away.
 
+mod auth;
 mod body;
 mod budget;
 mod bulk;
@@ -18,20 +19,27 @@ mod pass;
 mod respond;
 mod route;
 mod serve;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
-use hyper::{Request, body::Incoming, header};
+use hyper::{
+    HeaderMap, Request,
+    body::{Body as _, Incoming},
+    header,
+};
 use tokio_util::task::TaskTracker;
 
 pub use self::{
+    auth::{Auth, AuthError, CredentialSettings, Proof, Unauthorized, Who},
     budget::Budget,
     respond::{Body, Reply, text},
     route::{PassThrough, Passing, Pattern},
-    serve::{Connections, serve},
+    serve::{ClientSubject, Connections, serve},
+    tls::{ClientAuth, Tls, TlsError, TlsSettings},
 };
-use self::{copies::Copies, route::Route};
-use crate::{forward::Forwarder, metrics::Metrics, prepare::Preparer};
+use self::{copies::Copies, guard::Activity, route::Route};
+use crate::{bulk::Refusal, forward::Forwarder, metrics::Metrics, prepare::Preparer};
 
 /// Limits of the receiver.
 #[derive(Clone, Debug)]
@@ -55,6 +63,8 @@ pub struct Receiver {
     pub(crate) preparer: Arc<Preparer>,
     /// Delivers them.
     pub(crate) forwarder: Arc<Forwarder>,
+    /// Who is let in; everybody, if it is absent.
+    auth: Option<Arc<Auth>>,
     /// What is allowed.
     limits: Limits,
     /// What is passed on.
@@ -76,6 +86,8 @@ pub struct Parts {
     pub preparer: Preparer,
     /// Delivers them.
     pub forwarder: Forwarder,
+    /// Who is let in; everybody, if it is absent.
+    pub auth: Option<Arc<Auth>>,
     /// What is allowed.
     pub limits: Limits,
     /// What is passed on.
@@ -92,10 +104,12 @@ impl Receiver {
     /// Puts it together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { preparer, forwarder, limits, passing, budget, metrics, deliveries } = parts;
+        let Parts { preparer, forwarder, auth, limits, passing, budget, metrics, deliveries } =
+            parts;
         Self {
             preparer: Arc::new(preparer),
             forwarder: Arc::new(forwarder),
+            auth,
             limits,
             passing,
             budget,
@@ -123,7 +137,7 @@ impl Receiver {
         reply
     }
 
-    async fn routed(self: &Arc<Self>, request: Request<Incoming>, route: Route) -> Reply {
+    async fn routed(self: &Arc<Self>, mut request: Request<Incoming>, route: Route) -> Reply {
         let headers = request.headers();
         if headers.contains_key(header::TRANSFER_ENCODING)
             && headers.contains_key(header::CONTENT_LENGTH)
@@ -135,8 +149,12 @@ impl Receiver {
                 headers,
             ));
         }
+        let who = match self.who(&mut request, &route) {
+            Ok(who) => who,
+            Err(reply) => return self.turned_away(request, *reply),
+        };
         match route {
-            Route::Bulk(defaults) => bulk::answer(self, request, defaults).await,
+            Route::Bulk(defaults) => bulk::answer(self, request, defaults, who).await,
             Route::Document(document) => document::answer(self, request, document).await,
             Route::Pass(pass) => pass::answer(self, request, pass).await,
             Route::Refused => {
@@ -146,8 +164,89 @@ impl Receiver {
                     request.uri().path()
                 );
                 let refusal = respond::refusal(403, "security_exception", reason);
-                respond::close(respond::refuse(&refusal, headers))
+                let reply = respond::refuse(&refusal, request.headers());
+                self.turned_away(request, reply)
             }
         }
+    }
+
+    /// Answers a request whose body nobody wants.
+    fn turned_away(&self, request: Request<Incoming>, reply: Reply) -> Reply {
+        let (parts, body) = request.into_parts();
+        let activity = parts.extensions.get::<Arc<Activity>>().cloned();
+        self.discard(&parts.headers, body, activity);
+        reply
+    }
+
+    /// Refuses a body, which may be on its way.
+    fn refuse_body(
+        &self,
+        refusal: &Refusal,
+        request: &HeaderMap,
+        body: Incoming,
+        activity: Option<Arc<Activity>>,
+    ) -> Reply {
+        let reply = respond::refuse(refusal, request);
+        if refusal.status == 408 {
+            return respond::close(reply);
+        }
+        self.discard(request, body, activity);
+        reply
+    }
+
+    fn discard(&self, request: &HeaderMap, body: Incoming, activity: Option<Arc<Activity>>) {
+        // Who asks whether it may send is answered that it may not; reading would say that it may.
+        if !body.is_end_stream() && !request.contains_key(header::EXPECT) {
+            let limits = self.limits.clone();
+            self.deliveries.spawn(async move {
+                let activity = activity.as_deref();
+                if let Some(activity) = activity {
+                    activity.discards(true);
+                }
+                body::drain(body, limits).await;
+                if let Some(activity) = activity {
+                    activity.discards(false);
+                }
+            });
+        }
+    }
+
+    /// Who sends a request, if that is asked, and whether it may. What says so is taken out of the request.
+    fn who(
+        &self,
+        request: &mut Request<Incoming>,
+        route: &Route,
+    ) -> Result<Option<Who>, Box<Reply>> {
+        let Some(known) = &self.auth else { return Ok(None) };
+        let subject = request.extensions().get::<ClientSubject>().map(|it| it.0.as_ref());
+        let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
+        let who = known
+            .check(request.headers(), subject)
+            .map_err(|error| Box::new(error.reply(path, request.headers())))?;
+        let may = match route {
+            Route::Bulk(_) | Route::Refused => true,
+            Route::Document(document) => who.may_write(&document.index),
+            Route::Pass(pass) => who.may_pass(*pass, &route::names(request.uri().path())),
+        };
+        if !may {
+            let reason = format!(
+                "[{} {}] is unauthorized for [{}] of k8scop: its indices or set_up in auth do not allow it",
+                request.method(),
+                request.uri().path(),
+                who.name
+            );
+            let refusal = respond::refusal(403, "security_exception", reason);
+            return Err(Box::new(respond::refuse(&refusal, request.headers())));
+        }
+        remove_identity(request.headers_mut());
+        Ok(Some(who))
+    }
+}
+
+/// Removes what says who the client is: it is ours.
+fn remove_identity(headers: &mut HeaderMap) {
+    let ours: Vec<_> = headers.keys().filter(|it| auth::is_identity(it)).cloned().collect();
+    for name in ours {
+        headers.remove(name);
     }
 }

@@ -125,6 +125,19 @@ pub(super) fn route(method: &Method, path: &str, passing: &Passing) -> Route {
     Route::Refused
 }
 
+/// The indices, aliases and data streams that a path names.
+pub(super) fn names(path: &str) -> Vec<String> {
+    let decoded = |part| percent_decode_str(part).decode_utf8_lossy().into_owned();
+    let parts: Vec<String> = path.split('/').filter(|it| !it.is_empty()).map(decoded).collect();
+    let names: &[&String] = match parts.as_slice() {
+        [first, name, ..] if first == "_data_stream" => &[name],
+        [index, what, alias] if is_name(index) && what.starts_with("_alias") => &[index, alias],
+        [index, ..] if is_name(index) => &[index],
+        _ => &[],
+    };
+    names.iter().map(|it| (*it).clone()).collect()
+}
+
 fn is_name(part: &str) -> bool {
     !part.starts_with('_')
 }

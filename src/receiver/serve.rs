@@ -11,12 +11,20 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Reply,
     guard::{Guarded, House, Place},
+    tls::{self, Tls},
 };
 
 /// Largest chunk in which bodies are read, and thus what a connection may take (bytes).
 const READ_BYTES_MAX: usize = 256 << 10;
 /// How long nothing is accepted after the system refused to (too many open files, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whom the verified certificate of a connection's client names: an extension of its requests.
+#[derive(Clone, Debug)]
+pub struct ClientSubject(pub Arc<str>);
 
 /// Connections of one port.
 #[derive(Clone, Debug)]
@@ -27,6 +35,8 @@ pub struct Connections {
     pub header_read_timeout: Duration,
     /// Longest wait for a client to read more of its answer.
     pub write_timeout: Duration,
+    /// TLS, if it is spoken.
+    pub tls: Option<Arc<Tls>>,
     /// Where they run, so that the end can be waited for.
     pub tasks: TaskTracker,
     /// No more connections, and no more requests on those that are there.
@@ -62,14 +72,34 @@ where
         }
         let (connections, answer) = (connections.clone(), answer.clone());
         connections.tasks.clone().spawn(async move {
-            converse(stream, place, &connections, answer).await;
+            let Some(tls) = &connections.tls else {
+                return converse(stream, None, place, &connections, answer).await;
+            };
+            let accepted = tokio::select! {
+                () = connections.stop.cancelled() => return,
+                () = place.activity.evicted() => return,
+                it = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => it,
+            };
+            match accepted {
+                Ok(Ok(stream)) => {
+                    let subject = tls::client_subject(&stream).map(|it| ClientSubject(it.into()));
+                    converse(stream, subject, place, &connections, answer).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(_elapsed) => tracing::debug!("a TLS handshake took too long"),
+            }
         });
     }
 }
 
 /// Answers the requests of one connection until it ends.
-async fn converse<S, A, F>(stream: S, place: Place, connections: &Connections, answer: A)
-where
+async fn converse<S, A, F>(
+    stream: S,
+    subject: Option<ClientSubject>,
+    place: Place,
+    connections: &Connections,
+    answer: A,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
@@ -79,6 +109,9 @@ where
         let activity = Arc::clone(&activity);
         activity.begins();
         request.extensions_mut().insert(Arc::clone(&activity));
+        if let Some(subject) = &subject {
+            request.extensions_mut().insert(subject.clone());
+        }
         let reply = answer(request);
         async move {
             let reply = reply.await;

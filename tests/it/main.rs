@@ -9,12 +9,15 @@
 )]
 #![expect(unreachable_pub, reason = "the harness is the public part of this binary")]
 
+mod auth;
 mod bulk_api;
+mod check;
 mod cli;
 mod fake;
 mod faults;
 mod harness;
 mod limits;
+mod pki;
 mod real;
 mod stop;
 mod tidy;

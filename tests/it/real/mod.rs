@@ -2,12 +2,13 @@
 
 mod answers;
 mod cases;
+mod check;
 mod elasticsearch;
 mod filebeat;
 mod healthy;
 mod kubectl;
 mod outage;
-mod parts;
+pub mod parts;
 mod routes;
 mod stored;
 mod stream;
