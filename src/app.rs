@@ -9,13 +9,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::Admin,
     classify::Classifier,
-    config::{self, Config, LogFormat, OutputConfig, Watched},
+    config::{self, Config, DeadLetters, LogFormat, OutputConfig, Watched},
     forward::{Elasticsearch, FileOutput, Forwarder, Output},
     metrics::Metrics,
     prepare::Preparer,
     receiver::{
-        self, Auth, Budget, Connections, CredentialSettings, Proof, Receiver, Tls, TlsSettings,
-        serve,
+        self, Auth, Budget, Connections, CredentialSettings, DeadLetterOffice, Proof, Receiver,
+        Tls, TlsSettings, serve,
     },
 };
 
@@ -69,14 +69,24 @@ impl App {
         let listener = bind("listen", config.listen).await?;
         let admin_listener = bind("admin", config.admin).await?;
         let deliveries = TaskTracker::new();
+        let forwarder = |output| {
+            let metrics = Arc::clone(&metrics);
+            Arc::new(Forwarder::new(output, config.backoff, config.bulk_bytes_max, metrics))
+        };
+        let namespace = config.policy.namespace.clone();
+        let main_forwarder = forwarder(output);
+        let dead_letters = match config.dead_letters {
+            DeadLetters::Report => None,
+            DeadLetters::Output => Some(Arc::clone(&main_forwarder)),
+            DeadLetters::File(settings) => {
+                let file = FileOutput::open(settings).context("dead_letter.to")?;
+                Some(forwarder(Output::File(Arc::new(file))))
+            }
+        };
         let receiver = Arc::new(Receiver::new(receiver::Parts {
             preparer: Preparer::new(config.policy, classifier),
-            forwarder: Forwarder::new(
-                output,
-                config.backoff,
-                config.bulk_bytes_max,
-                Arc::clone(&metrics),
-            ),
+            forwarder: main_forwarder,
+            dead_letters: dead_letters.map(|forwarder| DeadLetterOffice { forwarder, namespace }),
             auth,
             limits: config.limits,
             passing: config.passing,

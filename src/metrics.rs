@@ -14,7 +14,8 @@ const SECONDS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
 
 /// How a bulk item ended: the values of the label `result`.
-pub const ITEM_RESULTS: [&str; 4] = ["stored", "duplicate", "rejected", "returned"];
+pub const ITEM_RESULTS: [&str; 5] =
+    ["stored", "duplicate", "rejected", "dead_lettered", "returned"];
 
 /// Where an audit event comes from: the values of the label `provider`.
 pub const PROVIDERS: [&str; 2] = ["plain", "eks"];
@@ -141,7 +142,7 @@ impl Metrics {
             received_items: counters("k8scop_received_items_total", "Items taken in.", &["input"])?,
             settled_items: counters(
                 "k8scop_settled_items_total",
-                "Items answered: stored, duplicate (there already), rejected (for good), returned (to be sent again).",
+                "Items answered: stored, duplicate (there already), rejected (for good), dead_lettered (for good, and kept), returned (to be sent again).",
                 &["result"],
             )?,
             items_in_flight: gauge(

@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::{Refusal, Shown};
 use crate::json::{self, Kind, Member};
 
@@ -68,6 +70,25 @@ pub struct Defaults {
 }
 
 impl Defaults {
+    /// The parameters as they stand in a URL; empty if there are none.
+    #[must_use]
+    pub fn query(&self) -> String {
+        let mut query = String::new();
+        let mut add = |name: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
+                let joint = if query.is_empty() { "" } else { "&" };
+                query.push_str(&format!("{joint}{name}={value}"));
+            }
+        };
+        let flag = |value: Option<bool>| value.map(|it| if it { "true" } else { "false" });
+        add("pipeline", self.pipeline.as_deref());
+        add("routing", self.routing.as_deref());
+        add("require_alias", flag(self.require_alias));
+        add("require_data_stream", flag(self.require_data_stream));
+        query
+    }
+
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -81,6 +81,12 @@ impl AnswerItem {
         format!("{}: {}", part("type"), part("reason"))
     }
 
+    /// The reason of its error.
+    #[must_use]
+    pub fn error_reason(&self) -> Option<Cow<'_, str>> {
+        json::string(json::get(json::get(&self.object, "error")?, "reason")?)
+    }
+
     /// The type of its error.
     #[must_use]
     pub fn error_kind(&self) -> Option<Cow<'_, str>> {

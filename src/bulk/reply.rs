@@ -123,6 +123,18 @@ impl ReplyWriter {
         self.items.push_str(",\"result\":\"noop\",\"status\":200}}");
     }
 
+    /// An item whose document is a dead letter now: taken, but not where the client wanted it. Said as Elasticsearch
+    /// says it of its failure store (8.19, `IndexDocFailureStoreStatus`).
+    pub fn dead_letter(&mut self, name: &str, index: &str, id: Option<&str>) {
+        self.open(name, index);
+        self.items.push_str(",\"_id\":");
+        match id {
+            Some(id) => json::push_string(&mut self.items, id),
+            None => self.items.push_str("null"),
+        }
+        self.items.push_str(",\"result\":\"created\",\"failure_store\":\"used\",\"status\":201}}");
+    }
+
     /// An item that failed, for a reason of ours.
     pub fn refused(
         &mut self,

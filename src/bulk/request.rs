@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use thiserror::Error;
 
@@ -21,6 +21,8 @@ pub struct Item<'a> {
     pub source: &'a str,
     /// How deep the document is (levels).
     pub depth: usize,
+    /// Where its lines stand in the body.
+    pub origin: Range<usize>,
 }
 
 /// What an answer repeats of an action line.
@@ -50,6 +52,7 @@ pub struct TooManyItems {
 #[derive(Debug)]
 pub struct Items<'a, 'd> {
     lines: Lines<'a>,
+    len: usize,
     defaults: &'d Defaults,
     left: usize,
     limit: usize,
@@ -59,7 +62,13 @@ impl<'a, 'd> Items<'a, 'd> {
     /// `items_max` is the most items.
     #[must_use]
     pub fn new(body: &'a [u8], defaults: &'d Defaults, items_max: usize) -> Self {
-        Self { lines: Lines { rest: body }, defaults, left: items_max, limit: items_max }
+        Self {
+            lines: Lines { rest: body },
+            len: body.len(),
+            defaults,
+            left: items_max,
+            limit: items_max,
+        }
     }
 
     /// The next item. `members` takes the root members of its document, so that nothing reads it twice.
@@ -68,9 +77,12 @@ impl<'a, 'd> Items<'a, 'd> {
         members: &mut Vec<Member<'a>>,
     ) -> Result<Option<Item<'a>>, TooManyItems> {
         members.clear();
+        let start = self.len - self.lines.rest.len();
         let Some(line) = self.lines.next_filled() else { return Ok(None) };
         self.left = self.left.checked_sub(1).ok_or(TooManyItems { limit: self.limit })?;
-        Ok(Some(self.item(line, members)))
+        let mut item = self.item(line, members);
+        item.origin = start..self.len - self.lines.rest.len();
+        Ok(Some(item))
     }
 
     fn item(&mut self, line: &'a [u8], members: &mut Vec<Member<'a>>) -> Item<'a> {
@@ -89,13 +101,27 @@ impl<'a, 'd> Items<'a, 'd> {
                 let name = Cow::Borrowed(action.op.name());
                 let shown = Shown { index: Some(action.index.clone()), id: action.id.clone() };
                 if !action.op.has_source() {
-                    return Item { name, shown, action: Ok(action), source: "", depth: 0 };
+                    return Item {
+                        name,
+                        shown,
+                        action: Ok(action),
+                        source: "",
+                        depth: 0,
+                        origin: 0..0,
+                    };
                 }
                 match self.source(action.op, members) {
-                    Ok((source, depth)) => Item { name, shown, action: Ok(action), source, depth },
-                    Err(refusal) => {
-                        Item { name, shown, action: Err(refusal), source: "", depth: 0 }
+                    Ok((source, depth)) => {
+                        Item { name, shown, action: Ok(action), source, depth, origin: 0..0 }
                     }
+                    Err(refusal) => Item {
+                        name,
+                        shown,
+                        action: Err(refusal),
+                        source: "",
+                        depth: 0,
+                        origin: 0..0,
+                    },
                 }
             }
             Err((refusal, (name, shown))) => {
@@ -110,7 +136,7 @@ impl<'a, 'd> Items<'a, 'd> {
                     }
                 }
                 let name = name.unwrap_or(Cow::Borrowed("index"));
-                Item { name, shown, action: Err(refusal), source: "", depth: 0 }
+                Item { name, shown, action: Err(refusal), source: "", depth: 0, origin: 0..0 }
             }
         }
     }
@@ -250,6 +276,19 @@ mod tests {
         for (shown, expected) in shown.iter().zip(expected) {
             assert!(shown.starts_with(expected), "{shown} is not {expected}");
         }
+    }
+
+    #[test]
+    fn every_byte_belongs_to_an_item() {
+        let body = b"\n{\"index\":{}}\r\n{\"a\":1}\ngarbage\n\xff\n{\"delete\":{\"_id\":\"1\"}}\n{\"create\":{}}\n{}";
+        let defaults = Defaults { index: Some("i".into()), ..Defaults::default() };
+        let (mut items, mut members) = (Items::new(body, &defaults, 100), Vec::new());
+        let mut end = 0;
+        while let Some(item) = items.next_into(&mut members).unwrap() {
+            assert_eq!(item.origin.start, end);
+            end = item.origin.end;
+        }
+        assert_eq!(end, body.len());
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Config {
     pub reload: Duration,
     /// Where documents go.
     pub output: OutputConfig,
+    /// What becomes of documents that are refused for good.
+    pub dead_letters: DeadLetters,
     /// What is done with items.
     pub policy: Policy,
     /// The rules.
@@ -77,6 +79,17 @@ pub enum OutputConfig {
     /// To a cluster.
     Elasticsearch(ElasticsearchSettings),
     /// To files.
+    File(FileSettings),
+}
+
+/// What becomes of documents that are refused for good.
+#[derive(Debug)]
+pub enum DeadLetters {
+    /// The shipper hears of them and decides.
+    Report,
+    /// They are kept in a data stream of the output.
+    Output,
+    /// They are kept in files.
     File(FileSettings),
 }
 
@@ -160,6 +173,7 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
     let tls = tls("tls", raw.tls.as_ref(), &mut wrong);
     let admin_tls = self::tls("admin_tls", raw.admin_tls.as_ref(), &mut wrong);
     let auth = auth(&raw, &mut wrong);
+    let dead_letters = dead_letters(&raw, &mut wrong);
     let alerts = alerts(&raw, &mut wrong);
     let passing = passing(&raw, &mut wrong);
     limits_fit(&raw, &mut wrong);
@@ -182,6 +196,7 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
         auth,
         reload: Duration::from_secs(raw.reload_s),
         output,
+        dead_letters,
         policy: Policy {
             route: raw.audit.route,
             namespace: raw.audit.namespace.clone(),
@@ -360,6 +375,33 @@ fn auth(raw: &Raw, wrong: &mut Vec<String>) -> Vec<CredentialSettings> {
         }
     }
     credentials
+}
+
+fn dead_letters(raw: &Raw, wrong: &mut Vec<String>) -> DeadLetters {
+    let written = raw.dead_letter.to.as_str();
+    let target = match written.strip_prefix("file:") {
+        Some("") => {
+            Err("dead_letter.to: `file:` needs a folder, such as file:./dead-letters".into())
+        }
+        Some(dir) if written == raw.output => Err(format!(
+            "dead_letter.to: {dir} is the output's folder: write `output`, or name another one"
+        )),
+        Some(dir) => Ok(DeadLetters::File(FileSettings {
+            dir: dir.into(),
+            rotate_bytes: raw.file.rotate_bytes,
+            recent_ids_max: raw.file.recent_ids_max,
+        })),
+        None if written == "output" => Ok(DeadLetters::Output),
+        None => Err(format!("dead_letter.to: `{written}` is neither `output` nor file:DIR")),
+    };
+    match (raw.on_reject, target) {
+        (raw::OnReject::DeadLetter, Ok(target)) => target,
+        (_, Err(reason)) => {
+            wrong.push(reason);
+            DeadLetters::Report
+        }
+        (raw::OnReject::Report, Ok(_)) => DeadLetters::Report,
+    }
 }
 
 fn alerts(raw: &Raw, wrong: &mut Vec<String>) -> AlertTarget {

@@ -31,6 +31,11 @@ pub struct Raw {
     pub elasticsearch: RawElasticsearch,
     /// What is passed on to Elasticsearch besides bulk requests.
     pub pass_through: RawPassThrough,
+    /// What becomes of a document that is refused for good. `report`: the shipper hears of it and decides;
+    /// `dead_letter`: it is kept, and the shipper hears that it is stored.
+    pub on_reject: OnReject,
+    /// Where dead letters are kept.
+    pub dead_letter: RawDeadLetter,
     /// How files are written.
     pub file: RawFile,
     /// What becomes of audit events.
@@ -59,6 +64,8 @@ impl Default for Raw {
             output: "file:./k8scop-data".into(),
             elasticsearch: RawElasticsearch::default(),
             pass_through: RawPassThrough::default(),
+            on_reject: OnReject::default(),
+            dead_letter: RawDeadLetter::default(),
             file: RawFile::default(),
             audit: RawAudit::default(),
             alerts: RawAlerts::default(),
@@ -220,6 +227,31 @@ pub struct RawPassThrough {
     pub allow: PassThrough,
     /// More requests: `METHOD /path`, with `*` for any text.
     pub also: Vec<String>,
+}
+
+/// See [`Raw::on_reject`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnReject {
+    /// The shipper hears of it.
+    #[default]
+    Report,
+    /// It is kept.
+    DeadLetter,
+}
+
+/// Where dead letters are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawDeadLetter {
+    /// `output`: in the data stream `logs-k8scop.dead_letter-NAMESPACE` of the output; or `file:DIR`.
+    pub to: String,
+}
+
+impl Default for RawDeadLetter {
+    fn default() -> Self {
+        Self { to: "output".into() }
+    }
 }
 
 /// How files are written.

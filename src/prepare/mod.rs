@@ -4,6 +4,8 @@
 //! Each item of the client becomes one slot for its document and one for every alert that it raises, side by
 //! side in the same batch. An item is answered as stored when all of its slots are.
 
+mod dead_letter;
+
 use std::{borrow::Cow, fmt::Write, ops::Range, sync::Arc};
 
 use jiff::Timestamp;
@@ -21,6 +23,8 @@ use crate::{
     rules::{Level, OncePer},
     unwrap::{self, Found, Labels, Reduced, Scratch},
 };
+
+pub use self::dead_letter::{DATASET_DEAD_LETTERS, DeadLetters};
 
 /// Dataset of the audit events.
 pub const DATASET_LOGS: &str = "kubernetes.audit_logs";
@@ -120,7 +124,7 @@ pub struct Counts {
     pub hits: Vec<(usize, u64)>,
 }
 
-/// How the items of a request ended. `stored + duplicate + rejected + returned` is their number.
+/// How the items of a request ended. `stored + duplicate + rejected + dead_lettered + returned` is their number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Elasticsearch stored it.
@@ -129,6 +133,8 @@ pub struct Tally {
     pub duplicate: u64,
     /// Refused for good.
     pub rejected: u64,
+    /// Refused for good, and kept as a dead letter.
+    pub dead_lettered: u64,
     /// Not stored; the shipper is to send it again (429, 5xx).
     pub returned: u64,
     /// Alerts that are stored, and their rule.
@@ -144,6 +150,8 @@ struct Plan {
     name: Cow<'static, str>,
     index: Option<Arc<str>>,
     id: Option<String>,
+    /// Where its lines stand in the body.
+    origin: Range<usize>,
     fate: Fate,
 }
 
@@ -269,7 +277,7 @@ impl Run<'_> {
             }
             Ok((action, Ok(()))) => self.as_it_came(action, item),
         };
-        Plan { name, index, id, fate }
+        Plan { name, index, id, origin: item.origin.clone(), fate }
     }
 
     /// Most items of a request name the same index.
@@ -524,6 +532,11 @@ fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> String {
             }
         }
     }
+    hex(hash)
+}
+
+/// The first 16 bytes of a digest as 32 hex digits.
+fn hex(hash: Sha256) -> String {
     hash.finalize().iter().take(16).fold(String::with_capacity(32), |mut out, byte| {
         // Writing to a String cannot fail.
         write!(out, "{byte:02x}").ok();
@@ -595,16 +608,29 @@ impl Prepared {
         (!slots.is_empty()).then(|| (OutgoingBatch::new(out, places), slots))
     }
 
-    /// Writes the client's answer. `answers` are Elasticsearch's, one for each slot of the batch, in order.
+    /// Writes the client's answer. `answers` are Elasticsearch's, one for each slot of the batch, in order; `dead` are
+    /// the places of the items that are kept as dead letters, in order.
     #[must_use]
     pub fn reply(
         &self,
         answers: &[AnswerItem],
+        dead: &[usize],
         took_ms: u128,
         rule_titles: &dyn Fn(usize) -> String,
     ) -> (String, Tally) {
         let (mut reply, mut tally) = (ReplyWriter::default(), Tally::default());
-        for plan in &self.plans {
+        let mut dead = dead.iter().peekable();
+        for (place, plan) in self.plans.iter().enumerate() {
+            if dead.next_if(|it| **it == place).is_some() {
+                tally.dead_lettered += 1;
+                let index = plan.index.as_deref().unwrap_or_default();
+                reply.dead_letter(&plan.name, index, plan.id.as_deref());
+                // Its alerts, if any, are told of like any other's.
+                if let Fate::Sent { slot, alerts, .. } = &plan.fate {
+                    self.alerts_of(*slot, alerts, answers, rule_titles, &mut tally);
+                }
+                continue;
+            }
             self.reply_to(plan, answers, rule_titles, &mut reply, &mut tally);
         }
         debug_assert_eq!(reply.count(), self.plans.len(), "one answer for each item");

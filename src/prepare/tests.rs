@@ -67,7 +67,7 @@ fn answers(statuses: &[u16]) -> Vec<AnswerItem> {
 }
 
 fn reply(prepared: &Prepared, statuses: &[u16]) -> (Value, Tally) {
-    let (text, tally) = prepared.reply(&answers(statuses), 1, &|rule| format!("rule {rule}"));
+    let (text, tally) = prepared.reply(&answers(statuses), &[], 1, &|rule| format!("rule {rule}"));
     (serde_json::from_str(&text).unwrap(), tally)
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{
-    Receiver, Reply, Who, body,
+    DeadLetterOffice, Receiver, Reply, Who, body,
     budget::Share,
     guard::Activity,
     params::{self, Media, Params, Shape},
@@ -152,14 +152,14 @@ async fn deliver(receiver: &Arc<Receiver>, job: Job) -> Result<(Whole, Share), R
     let worker = Arc::clone(receiver);
     let Job { who, received, defaults, passed, shape, told_items } = job;
     let prepared = tokio::task::spawn_blocking(move || {
-        prepare(&worker, received, &defaults, told_items, who.as_ref())
+        prepare(&worker, received, defaults, told_items, who.as_ref())
     })
     .await;
-    let (prepared, share) = prepared.map_err(|error| {
+    let (prepared, origin, share) = prepared.map_err(|error| {
         tracing::error!(%error, "a bulk request could not be prepared");
         refusal(503, "k8scop_internal_exception", "the request could not be prepared".into())
     })??;
-    let whole = match settle(receiver, prepared, &passed, started).await {
+    let whole = match settle(receiver, prepared, origin, &passed, started).await {
         Outcome::Whole(whole) => whole,
         Outcome::Items(body) => {
             Whole { status: 200, body: shape.shaped(body).into(), retry_after_s: None }
@@ -176,10 +176,17 @@ pub(super) enum Outcome {
     Whole(Whole),
 }
 
+/// Where a request came from, kept for its dead letters.
+pub(super) struct Origin {
+    pub(super) body: Bytes,
+    pub(super) defaults: Defaults,
+}
+
 /// Delivers what was prepared, counts it and writes the answer.
 pub(super) async fn settle(
     receiver: &Receiver,
     prepared: Prepared,
+    origin: Option<Origin>,
     passed: &Passed,
     started: Instant,
 ) -> Outcome {
@@ -195,13 +202,51 @@ pub(super) async fn settle(
             Outcome::Whole(whole)
         }
         Delivery::Items(answers) => {
+            let dead = match (&receiver.dead_letters, origin) {
+                (Some(office), Some(origin)) => {
+                    keep(office, &prepared, &answers, origin, passed, deadline).await
+                }
+                _ => Vec::new(),
+            };
             let title = |it: usize| rules.get(it).map(|it| it.title.clone()).unwrap_or_default();
-            let (body, tally) = prepared.reply(&answers, started.elapsed().as_millis(), &title);
+            let took_ms = started.elapsed().as_millis();
+            let (body, tally) = prepared.reply(&answers, &dead, took_ms, &title);
             in_flight.settle(&tally);
             count_alerts(receiver, &tally);
             Outcome::Items(body)
         }
     }
+}
+
+/// Keeps what is refused for good as dead letters. Gives back the places of the items that are kept.
+async fn keep(
+    office: &DeadLetterOffice,
+    prepared: &Prepared,
+    answers: &[AnswerItem],
+    origin: Origin,
+    passed: &Passed,
+    deadline: tokio::time::Instant,
+) -> Vec<usize> {
+    let Origin { body, defaults } = origin;
+    let now = Timestamp::now();
+    let Some(letters) = prepared.dead_letters(answers, &body, &defaults, &office.namespace, now)
+    else {
+        return Vec::new();
+    };
+    let passed = Passed { headers: passed.headers.clone(), query: String::new(), sound: true };
+    let kept = match office.forwarder.deliver(&letters.batch, &passed, deadline).await {
+        Delivery::Items(kept) => kept,
+        // Not kept: the client hears that they are refused.
+        Delivery::Whole(_) => return Vec::new(),
+    };
+    let is_kept = |it: &AnswerItem| it.status < 300 || it.status == 409;
+    letters
+        .items
+        .into_iter()
+        .zip(&kept)
+        .filter(|(_, it)| is_kept(it))
+        .map(|(place, _)| place)
+        .collect()
 }
 
 /// Delivers the batch, and then what Elasticsearch would not take of it in a form that it takes.
@@ -240,24 +285,26 @@ async fn settled(
 fn prepare(
     receiver: &Receiver,
     received: body::Received,
-    defaults: &Defaults,
+    defaults: Defaults,
     told_items: Option<u64>,
     who: Option<&Who>,
-) -> Result<(Prepared, Share), Refusal> {
+) -> Result<(Prepared, Option<Origin>, Share), Refusal> {
     let (body, mut share) = decoded(receiver, received)?;
     let is_empty = body.is_empty();
     let writer = who.map(Who::writer);
     let prepared = receiver
         .preparer
-        .prepare_for(writer, &body, defaults, Timestamp::now())
+        .prepare_for(writer, &body, &defaults, Timestamp::now())
         .map_err(|error| Refusal {
             status: 413,
             kind: "content_too_long_exception",
             reason: error.to_string(),
         })?;
     // What goes out and what is answered may be larger than what came in.
-    drop(body);
-    if !share.try_grow_to(prepared.weight_bytes()) {
+    let origin = receiver.dead_letters.is_some().then_some(Origin { body, defaults });
+    // All of it may have to be kept.
+    let kept_bytes = origin.as_ref().map_or(0, |it| it.body.len() as u64 * 2);
+    if !share.try_grow_to(prepared.weight_bytes() + kept_bytes) {
         return Err(body::busy());
     }
     if prepared.item_count() == 0 {
@@ -279,7 +326,7 @@ fn prepare(
             ),
         ));
     }
-    Ok((prepared, share))
+    Ok((prepared, origin, share))
 }
 
 /// The decompressed body, counted.
@@ -349,12 +396,13 @@ impl<'m> InFlight<'m> {
             ("stored", tally.stored),
             ("duplicate", tally.duplicate),
             ("rejected", tally.rejected),
+            ("dead_lettered", tally.dead_lettered),
             ("returned", tally.returned),
         ];
         for (result, count) in results {
             self.metrics.settled_items.with_label_values(&[result]).inc_by(count);
         }
-        let settled = tally.stored + tally.duplicate + tally.rejected + tally.returned;
+        let settled: u64 = results.iter().map(|(_, count)| count).sum();
         debug_assert_eq!(settled, self.items, "every item is settled once");
         self.leave();
     }

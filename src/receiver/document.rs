@@ -6,7 +6,8 @@ use tokio::sync::oneshot;
 
 use super::{
     Receiver, Reply, body,
-    bulk::{self, Outcome},
+    budget::Share,
+    bulk::{self, Origin, Outcome},
     guard::Activity,
     params::{self, Media, Params},
     pass, respond,
@@ -143,13 +144,13 @@ async fn deliver(
     let worker = Arc::clone(receiver);
     let Job { action, defaults, passed } = job;
     let prepared =
-        tokio::task::spawn_blocking(move || prepare(&worker, received, action, &defaults)).await;
+        tokio::task::spawn_blocking(move || prepare(&worker, received, action, defaults)).await;
     let prepared = prepared.map_err(|error| {
         tracing::error!(%error, "a document could not be prepared");
         refusal(503, "k8scop_internal_exception", "the request could not be prepared".into())
     })??;
-    let Some((prepared, _share)) = prepared else { return Ok(None) };
-    Ok(Some(match bulk::settle(receiver, prepared, &passed, started).await {
+    let Some((prepared, origin, _share)) = prepared else { return Ok(None) };
+    Ok(Some(match bulk::settle(receiver, prepared, origin, &passed, started).await {
         Outcome::Whole(whole) => whole,
         Outcome::Items(answer) => {
             let (status, body) = single(&answer);
@@ -162,8 +163,8 @@ fn prepare(
     receiver: &Receiver,
     received: body::Received,
     mut lines: String,
-    defaults: &Defaults,
-) -> Result<Option<(Prepared, super::budget::Share)>, Refusal> {
+    defaults: Defaults,
+) -> Result<Option<(Prepared, Option<Origin>, Share)>, Refusal> {
     let (body, share) = bulk::decoded(receiver, received)?;
     let Ok(text) = std::str::from_utf8(&body) else { return Ok(None) };
     // JSON has line breaks between its parts only: inside a string they are escaped.
@@ -171,8 +172,12 @@ fn prepare(
     lines.push('\n');
     let prepared = receiver
         .preparer
-        .prepare(lines.as_bytes(), defaults, Timestamp::now())
+        .prepare(lines.as_bytes(), &defaults, Timestamp::now())
         .map_err(|error| refusal(413, "content_too_long_exception", error.to_string()))?;
     let is_file = matches!(receiver.forwarder.output(), Output::File(_));
-    Ok((prepared.counts.audit == 1 || is_file).then_some((prepared, share)))
+    if prepared.counts.audit != 1 && !is_file {
+        return Ok(None);
+    }
+    let origin = receiver.dead_letters.is_some().then(|| Origin { body: lines.into(), defaults });
+    Ok(Some((prepared, origin, share)))
 }

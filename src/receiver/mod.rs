@@ -77,6 +77,17 @@ pub struct Receiver {
     deliveries: TaskTracker,
     /// What shippers were told when they started.
     copies: Copies,
+    /// Where documents are kept that are refused for good.
+    dead_letters: Option<DeadLetterOffice>,
+}
+
+/// Keeps documents that are refused for good.
+#[derive(Debug)]
+pub struct DeadLetterOffice {
+    /// Stores them.
+    pub forwarder: Arc<Forwarder>,
+    /// Namespace of their data stream.
+    pub namespace: String,
 }
 
 /// What a receiver is made of.
@@ -85,7 +96,9 @@ pub struct Parts {
     /// Turns bodies into batches.
     pub preparer: Preparer,
     /// Delivers them.
-    pub forwarder: Forwarder,
+    pub forwarder: Arc<Forwarder>,
+    /// Where documents are kept that are refused for good; if it is absent, the client hears of them.
+    pub dead_letters: Option<DeadLetterOffice>,
     /// Who is let in; everybody, if it is absent.
     pub auth: Option<Arc<Auth>>,
     /// What is allowed.
@@ -104,11 +117,21 @@ impl Receiver {
     /// Puts it together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { preparer, forwarder, auth, limits, passing, budget, metrics, deliveries } =
-            parts;
+        let Parts {
+            preparer,
+            forwarder,
+            dead_letters,
+            auth,
+            limits,
+            passing,
+            budget,
+            metrics,
+            deliveries,
+        } = parts;
         Self {
             preparer: Arc::new(preparer),
-            forwarder: Arc::new(forwarder),
+            forwarder,
+            dead_letters,
             auth,
             limits,
             passing,
