@@ -181,6 +181,10 @@ fn run_server(args: &RunArgs) -> ExitCode {
         Err(error) => return told(&error),
     };
     app::start_log(config.log_format, "info");
+    if let Err(error) = app::check(&config) {
+        eprintln!("error: {error:#}");
+        return ExitCode::from(4);
+    }
     match block_on(app::run(config)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(70),

@@ -49,6 +49,8 @@ pub struct Metrics {
     pub in_flight_bytes: IntGauge,
     /// The most of them.
     pub in_flight_limit_bytes: IntGauge,
+    /// Requests of clients that are not known.
+    pub unauthorized_requests: IntCounterVec,
     /// Audit events found, by where they come from.
     pub unwrapped_events: IntCounterVec,
     /// Documents that start like an audit event and are none.
@@ -157,6 +159,11 @@ impl Metrics {
                 "k8scop_in_flight_limit_bytes",
                 "Most bytes of bodies at once (limits.in_flight_bytes_max).",
             )?,
+            unauthorized_requests: counters(
+                "k8scop_unauthorized_requests_total",
+                "Requests refused by auth: credentials missing, malformed, unknown; or forbidden to known ones.",
+                &["reason"],
+            )?,
             unwrapped_events: counters(
                 "k8scop_unwrapped_events_total",
                 "Kubernetes audit events found, by provider: eks (from CloudWatch), plain.",
@@ -219,6 +226,9 @@ impl Metrics {
         }
         for provider in PROVIDERS {
             self.unwrapped_events.with_label_values(&[provider]);
+        }
+        for reason in ["missing", "malformed", "unknown", "forbidden"] {
+            self.unauthorized_requests.with_label_values(&[reason]);
         }
         self.received_items.with_label_values(&["bulk"]);
         self.decode_errors.with_label_values(&["bulk", "broken_audit_event"]);

@@ -243,15 +243,17 @@ impl Receiver {
         let Some(known) = &self.auth else { return Ok(None) };
         let subject = request.extensions().get::<ClientSubject>().map(|it| it.0.as_ref());
         let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
-        let who = known
-            .check(request.headers(), subject)
-            .map_err(|error| Box::new(error.reply(path, request.headers())))?;
+        let who = known.check(request.headers(), subject).map_err(|error| {
+            self.metrics.unauthorized_requests.with_label_values(&[error.reason()]).inc();
+            Box::new(error.reply(path, request.headers()))
+        })?;
         let may = match route {
             Route::Bulk(_) | Route::Refused => true,
             Route::Document(document) => who.may_write(&document.index),
             Route::Pass(pass) => who.may_pass(*pass, &route::names(request.uri().path())),
         };
         if !may {
+            self.metrics.unauthorized_requests.with_label_values(&["forbidden"]).inc();
             let reason = format!(
                 "[{} {}] is unauthorized for [{}] of k8scop: its indices or set_up in auth do not allow it",
                 request.method(),

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     fake::{Fake, Reaction},
-    harness::{Folder, K8scop, SOON, client, wait_for},
+    harness::{Folder, K8scop, SOON, nobody, wait_for},
     pki::Authority,
     real::parts::{ELASTICSEARCH, part},
 };
@@ -33,7 +33,7 @@ async fn ask(
     headers: &[(&str, &str)],
     body: impl Into<reqwest::Body>,
 ) -> (u16, Vec<String>, Value) {
-    let mut request = client().request(method, url).body(body);
+    let mut request = nobody().request(method, url).body(body);
     request = request.header("content-type", "application/x-ndjson");
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -48,7 +48,7 @@ async fn ask(
 
 fn basic(user: &str, password: &str) -> String {
     // As a client writes it.
-    let request = client().get("http://a/").basic_auth(user, Some(password)).build().unwrap();
+    let request = nobody().get("http://a/").basic_auth(user, Some(password)).build().unwrap();
     request.headers()["authorization"].to_str().unwrap().to_owned()
 }
 
@@ -406,7 +406,7 @@ async fn no_secret_is_ever_shown() {
     fs::remove_file(folder.0.join("es")).unwrap();
     told("files cannot be used").await;
     let metrics = format!("http://{}/metrics", address("admin"));
-    shown.push_str(&client().get(metrics).send().await.unwrap().text().await.unwrap());
+    shown.push_str(&nobody().get(metrics).send().await.unwrap().text().await.unwrap());
     loud.log = fs::read_to_string(&log).unwrap();
     for (place, text) in [("the log", &loud.log), ("what was answered", &shown)] {
         // Base64 of what clients and we send: `canary-…`, at each of its three places.

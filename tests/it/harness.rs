@@ -9,11 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::Value;
 
 /// Longest wait for a fact that does not depend on an outage.
 pub const SOON: Duration = Duration::from_secs(60);
+
+/// Part of the secrets of all tests. It must never be seen in a log, a metric or an answer.
+pub const CANARY: &str = "c4n4ry-5ecret";
 
 /// A folder that goes when the test ends.
 pub struct Folder(pub PathBuf);
@@ -97,6 +100,7 @@ impl K8scop {
         let answer = client().post(self.url(path)).body(body).send().await.unwrap();
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
+        assert!(!text.contains(CANARY), "a secret is shown: {text}");
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
@@ -104,6 +108,7 @@ impl K8scop {
     pub async fn metrics(&self) -> BTreeMap<String, f64> {
         let url = format!("http://{}/metrics", self.admin);
         let text = client().get(url).send().await.unwrap().text().await.unwrap();
+        assert!(!text.contains(CANARY), "a secret is shown: {text}");
         let lines = text.lines().filter(|it| !it.starts_with('#'));
         lines
             .filter_map(|it| it.rsplit_once(' '))
@@ -152,16 +157,37 @@ impl Drop for K8scop {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+        let log = fs::read(self.folder.0.join("log")).unwrap_or_default();
+        assert!(
+            std::thread::panicking() || !String::from_utf8_lossy(&log).contains(CANARY),
+            "a secret is logged"
+        );
+        // `scripts/test` looks for secrets in all of them.
+        if let Some(logs) = std::env::var_os("K8SCOP_TEST_LOGS") {
+            let name = format!("{:016x}.log", fastrand::u64(..));
+            fs::write(Path::new(&logs).join(name), log).ok();
+        }
     }
 }
 
-/// An HTTP client for tests.
+/// An HTTP client for tests. It shows a secret with every request.
 pub fn client() -> reqwest::Client {
+    let mut secret = HeaderValue::from_str(&format!("ApiKey {CANARY}-of-a-client")).unwrap();
+    secret.set_sensitive(true);
+    client_with(HeaderMap::from_iter([(AUTHORIZATION, secret)]))
+}
+
+/// An HTTP client without credentials.
+pub fn nobody() -> reqwest::Client {
+    client_with(HeaderMap::new())
+}
+
+fn client_with(mut headers: HeaderMap) -> reqwest::Client {
     // Another test of this binary may have chosen already.
     rustls::crypto::ring::default_provider().install_default().ok();
     // As every shipper says it; Elasticsearch refuses bodies without (406).
     let lines = HeaderValue::from_static("application/x-ndjson");
-    let headers = HeaderMap::from_iter([(CONTENT_TYPE, lines)]);
+    headers.insert(CONTENT_TYPE, lines);
     let builder = reqwest::Client::builder().no_proxy().default_headers(headers);
     builder.timeout(Duration::from_secs(120)).build().unwrap()
 }
