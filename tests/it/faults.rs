@@ -1,6 +1,12 @@
 //! What shippers hear, and what is sent again, when Elasticsearch has a bad day.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -425,4 +431,114 @@ async fn parameters_of_the_url_reach_the_items_and_not_the_alerts() {
         actions[1]
     );
     assert!(!actions[2].contains("pipeline"), "{}", actions[2]);
+}
+
+#[tokio::test]
+async fn shippers_can_start_while_elasticsearch_is_down() {
+    let root = r#"{"name":"real","version":{"number":"8.19.21","build_flavor":"default"}}"#;
+    let up = Arc::new(AtomicBool::new(true));
+    let (is_up, was_put) = (Arc::clone(&up), AtomicBool::new(false));
+    let fake = Fake::start(move |_, asked| {
+        let answer = |status, body: &str| Reaction::Answer(status, vec![], body.into());
+        if !is_up.load(Ordering::SeqCst) {
+            return Reaction::Close;
+        }
+        match asked.line.as_str() {
+            "GET / HTTP/1.1" => answer(200, root),
+            "PUT /_ilm/policy/filebeat HTTP/1.1" => {
+                was_put.store(true, Ordering::SeqCst);
+                answer(200, "{}")
+            }
+            "GET /_ilm/policy/filebeat HTTP/1.1" if was_put.load(Ordering::SeqCst) => {
+                answer(200, r#"{"filebeat":{}}"#)
+            }
+            "GET /_cluster/health HTTP/1.1" => answer(200, "{}"),
+            _ => answer(404, "{}"),
+        }
+    })
+    .await;
+    let k8scop = behind(&fake).await;
+    let ask = async |method: &str, path: &str, who: Option<&str>| {
+        let mut request = client().request(method.parse().unwrap(), k8scop.url(path));
+        if let Some(who) = who {
+            request = request.header("authorization", who);
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.headers()["x-elastic-product"], "Elasticsearch");
+        let is_copy = answer.headers().contains_key("x-k8scop-copy");
+        (answer.status().as_u16(), is_copy, answer.text().await.unwrap())
+    };
+    let policy = "/_ilm/policy/filebeat";
+    assert_eq!(ask("GET", "/", None).await, (200, false, root.into()));
+    assert_eq!(ask("GET", "/_cluster/health", None).await.0, 200);
+    assert_eq!(ask("GET", policy, None).await.0, 404);
+    assert_eq!(ask("PUT", policy, None).await.0, 200);
+    wait_for("what was missing to be asked for again", SOON, async || {
+        let asked = fake.asked();
+        (asked.iter().filter(|it| it.line.starts_with("GET /_ilm")).count() == 2).then_some(())
+    })
+    .await;
+    up.store(false, Ordering::SeqCst);
+    assert_eq!(ask("GET", "/", None).await, (200, true, root.into()));
+    wait_for("the new answer to be kept", SOON, async || {
+        (ask("GET", policy, None).await == (200, true, r#"{"filebeat":{}}"#.into())).then_some(())
+    })
+    .await;
+    assert_eq!(ask("GET", "/", Some("ApiKey other")).await.0, 503, "it is another client's");
+    assert_eq!(ask("GET", "/_cluster/health", None).await.0, 503, "health is never old");
+    assert_eq!(ask("GET", "/_license", None).await.0, 503, "nobody had asked");
+    assert_eq!(k8scop.bulk("/_bulk", creates(&["a"])).await.0, 503);
+    k8scop.check_balance().await;
+}
+
+#[tokio::test]
+async fn clients_that_sniff_stay_here() {
+    let nodes = r#"{"cluster_name":"c","nodes":{"n":{"roles":["data"],"http":{"publish_address":"10.1.2.3:9200"}}}}"#;
+    let fake = Fake::start(move |_, _| Reaction::Answer(200, vec![], nodes.into())).await;
+    let k8scop = behind(&fake).await;
+    for path in ["/_nodes/http", "/_nodes/_all/http"] {
+        let answer = client().get(k8scop.url(path)).send().await.unwrap();
+        let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert_eq!(answer["nodes"]["n"]["http"]["publish_address"], k8scop.data.to_string());
+        assert!(!answer.to_string().contains("10.1.2.3"));
+    }
+}
+
+#[tokio::test]
+async fn documents_of_audit_events_are_classified_on_every_road() {
+    let fake = Fake::start(|_, asked| {
+        if asked.line.contains("/_bulk") {
+            Reaction::Items(vec![201])
+        } else {
+            Reaction::Answer(201, vec![], r#"{"result":"created"}"#.into())
+        }
+    })
+    .await;
+    let k8scop = behind(&fake).await;
+    let audit = event("a").lines().nth(1).unwrap().to_owned();
+    let put = async |path: &str, body: String| {
+        let answer = client().put(k8scop.url(path)).body(body).send().await.unwrap();
+        let location = answer.headers().get("location").map(|it| it.to_str().unwrap().to_owned());
+        let status = answer.status().as_u16();
+        (status, location, serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap())
+    };
+    let (status, location, answer) = put("/logs-x/_create/7?refresh=true", audit.clone()).await;
+    assert_eq!((status, location.as_deref()), (201, Some("/logs%2Dx/_doc/7")));
+    assert_eq!((&answer["_index"], &answer["_id"]), (&json!("logs-x"), &json!("7")));
+    assert!(answer.get("status").is_none(), "{answer}");
+    let asked = fake.asked();
+    assert_eq!(asked[0].line, "POST /_bulk?refresh=true&timeout=20s HTTP/1.1");
+    assert_eq!(asked[0].actions().len(), 2, "the event and its alert");
+    // Spread over lines, as people write JSON.
+    let pretty =
+        serde_json::to_string_pretty(&serde_json::from_str::<Value>(&audit).unwrap()).unwrap();
+    assert_eq!(put("/logs-x/_doc/8", pretty).await.0, 201);
+    assert_eq!(fake.asked()[1].actions().len(), 2);
+    // What is no audit event goes as it came.
+    let (status, _, answer) = put("/logs-x/_doc/9?refresh=true", "{\"a\": 1}".into()).await;
+    assert_eq!((status, &answer["result"]), (201, &json!("created")));
+    let last = fake.asked().pop().unwrap();
+    assert_eq!(last.line, "PUT /logs-x/_doc/9?refresh=true HTTP/1.1");
+    assert_eq!(last.body, "{\"a\": 1}");
+    k8scop.check_balance().await;
 }
