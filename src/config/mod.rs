@@ -261,7 +261,7 @@ fn output(written: &str, raw: &Raw, wrong: &mut Vec<String>) -> Option<OutputCon
     for text in written.split(',').map(str::trim) {
         match Url::parse(text) {
             Ok(mut url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-                if !url.username().is_empty() {
+                if !url.username().is_empty() || url.password().is_some() {
                     let part = |it: &str| {
                         percent_encoding::percent_decode_str(it).decode_utf8_lossy().into_owned()
                     };

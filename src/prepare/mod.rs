@@ -315,6 +315,16 @@ impl Run<'_> {
     }
 
     fn sent(&mut self, start: usize, holds: Holds, conflict_is_success: bool) -> Fate {
+        // The last line of defence: an action of an item's own making would shift the meaning of all that follow.
+        let lines = self.out.as_bytes().get(start..).unwrap_or_default();
+        if memchr::memchr_iter(b'\n', lines).count() > 2 {
+            self.out.truncate(start);
+            return Fate::Refused(Refusal {
+                status: 400,
+                kind: "document_parsing_exception",
+                reason: "the document cannot be written on one line".into(),
+            });
+        }
         self.slots.push(start..self.out.len());
         Fate::Sent { slot: self.slots.len() - 1, alerts: Vec::new(), holds, conflict_is_success }
     }

@@ -102,6 +102,19 @@ fn an_event_is_rerouted_with_an_id_of_its_own_and_its_alerts() {
 }
 
 #[test]
+fn an_event_of_several_lines_brings_no_actions() {
+    let event = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"a","requestObject":[
+{"index":{"_index":"x"}}
+,
+{"delete":{"_index":"victim","_id":"1"}}
+]}"#;
+    let body = format!("{{\"create\":{{\"_index\":\"i\"}}}}\n{}\n", in_message(event));
+    let prepared = prepared(&preparer(policy()), body.as_bytes());
+    let text = String::from_utf8(prepared.batch.body_of(&[0]).to_vec()).unwrap();
+    assert_eq!((prepared.batch.slot_count(), text.lines().count()), (1, 2), "{text}");
+}
+
+#[test]
 fn ids_are_made_from_cluster_audit_id_and_stage() {
     let preparer = preparer(policy());
     let id_of = |event: &str, cluster: Option<&str>| {

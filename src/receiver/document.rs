@@ -167,7 +167,10 @@ fn prepare(
 ) -> Result<Option<(Prepared, Option<Origin>, Share)>, Refusal> {
     let (body, share) = bulk::decoded(receiver, received)?;
     let Ok(text) = std::str::from_utf8(&body) else { return Ok(None) };
-    // JSON has line breaks between its parts only: inside a string they are escaped.
+    // JSON has line breaks between its parts only. Inside a string they are an error, which is not mended here.
+    if json::check(text, json::DEPTH_MAX).is_err() {
+        return Ok(None);
+    }
     lines.extend(text.chars().map(|it| if matches!(it, '\n' | '\r') { ' ' } else { it }));
     lines.push('\n');
     let prepared = receiver

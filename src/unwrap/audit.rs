@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use serde::Deserialize;
 
@@ -76,7 +76,11 @@ fn write_annotations(annotations: &str, out: &mut String) {
     let mut comma = Comma(false);
     out.push('{');
     for member in json::members(annotations) {
-        let key = member.raw_key.replace('.', "_");
+        // Escapes must not hide that two are one.
+        let key = match member.key() {
+            Some(Cow::Owned(decoded)) => written(&decoded.replace('.', "_")),
+            Some(Cow::Borrowed(_)) | None => member.raw_key.replace('.', "_"),
+        };
         if seen.contains(&key) {
             continue;
         }
@@ -85,6 +89,13 @@ fn write_annotations(annotations: &str, out: &mut String) {
         seen.insert(key);
     }
     out.push('}');
+}
+
+/// `key` as it is written between quotes.
+fn written(key: &str) -> String {
+    let mut out = String::with_capacity(key.len() + 2);
+    json::push_string(&mut out, key);
+    out.strip_prefix('"').and_then(|it| it.strip_suffix('"')).unwrap_or_default().to_owned()
 }
 
 fn strip(value: &str, drop_metadata: bool, depth: usize, out: &mut String) {
@@ -154,6 +165,11 @@ mod tests {
             Objects::Full,
             r#"{"annotations":{"a.b/c.d":"1","a_b/c_d":"2","e":{}}}"#,
             r#"{"annotations":{"a_b/c_d":"1","e":{}}}"#,
+        );
+        check(
+            Objects::Full,
+            r#"{"annotations":{"a.b":"1","a\u005fb":"2","c\u002ed\"":"3"}}"#,
+            r#"{"annotations":{"a_b":"1","c_d\"":"3"}}"#,
         );
     }
 

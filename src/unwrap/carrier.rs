@@ -103,10 +103,22 @@ pub(super) fn find<'a>(
     if !json::unescape_into(raw, buffer) {
         return None;
     }
+    if memchr::memchr(b'\n', buffer.trim_ascii().as_bytes()).is_some() {
+        join_lines(buffer)?;
+    }
     let text: &'a str = buffer.trim_ascii();
     let mut inner = Vec::with_capacity(20);
     let depth = json::object(text, json::DEPTH_MAX, &mut inner).ok()?;
     is_audit(&inner).then(|| (Place::Message, AuditEvent::new(text, inner), depth + IN_DOCUMENT))
+}
+
+/// Puts a text of several lines on one: it becomes part of a bulk body, where each line is an item or its
+/// document. In JSON a line end stands between tokens only, so a blank says the same; `None` for other texts.
+fn join_lines(text: &mut String) -> Option<()> {
+    let whole = text.trim_ascii();
+    json::check(whole, json::DEPTH_MAX).ok()?;
+    *text = whole.replace(['\r', '\n'], " ");
+    Some(())
 }
 
 /// The inside of `message`, escapes not decoded, if it may hold an audit event. The test is on the raw text and

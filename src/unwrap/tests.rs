@@ -127,6 +127,21 @@ fn agent_since_9_2() {
 }
 
 #[test]
+fn an_event_of_several_lines_goes_out_on_one() {
+    let audit: Value = serde_json::from_str(AUDIT).unwrap();
+    let pretty = serde_json::to_string_pretty(&audit).unwrap();
+    for message in [pretty.replace('\n', "\r\n"), format!("\n{pretty}\n"), pretty] {
+        let document = json!({"@timestamp": "x", "message": message}).to_string();
+        let (_, out, text) = unwrapped_with(&document, &settings()).unwrap();
+        check_event(&out);
+        assert!(!text.contains(['\n', '\r']), "{text}");
+    }
+    // A line end inside a string is no JSON, and is not mended.
+    let broken = json!({"message": AUDIT.replace("mallory", "mal\nlory")}).to_string();
+    assert!(unwrapped_with(&broken, &settings()).is_none());
+}
+
+#[test]
 fn decoded_by_the_shipper() {
     let audit: Value = serde_json::from_str(AUDIT).unwrap();
     let out = unwrapped(
