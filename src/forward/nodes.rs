@@ -66,7 +66,11 @@ impl Breaker {
         was_open
     }
 
-    fn failed(&mut self, now: Instant, backoff: Backoff, random: f64) {
+    /// `probe`: it was the request that finds out. Others were sent before and say nothing new.
+    fn failed(&mut self, probe: bool, now: Instant, backoff: Backoff, random: f64) {
+        if self.open_until.is_some() && !probe {
+            return;
+        }
         self.failures = self.failures.saturating_add(1);
         self.probing = false;
         if let Some(tries) = self.failures.checked_sub(FAILURES_MAX) {
@@ -182,7 +186,7 @@ impl Lease<'_> {
         self.told = true;
         let mut breaker = self.node.breaker();
         let was_closed = breaker.open_until.is_none();
-        breaker.failed(Instant::now(), self.nodes.backoff, fastrand::f64());
+        breaker.failed(self.probe, Instant::now(), self.nodes.backoff, fastrand::f64());
         if was_closed && breaker.open_until.is_some() {
             tracing::warn!(
                 node = self.node.url.host_str(),
@@ -279,7 +283,7 @@ mod tests {
         let mut breaker = Breaker::default();
         let mut last = Duration::ZERO;
         for failures in 1..40 {
-            breaker.failed(now, BACKOFF, 1.0);
+            breaker.failed(true, now, BACKOFF, 1.0);
             let alone = breaker.open_until.map_or(Duration::ZERO, |it| it - now);
             assert!(alone >= last && alone <= BACKOFF.longest);
             assert_eq!(alone == Duration::ZERO, failures < FAILURES_MAX);
@@ -288,5 +292,10 @@ mod tests {
         assert_eq!(last, BACKOFF.longest);
         assert!(breaker.succeeded());
         assert_eq!(breaker.may(now), May::Ask);
+        // Many requests that were on their way say no more than the first of them.
+        for _ in 0..100 {
+            breaker.failed(false, now, BACKOFF, 1.0);
+        }
+        assert_eq!(breaker.open_until, Some(now + BACKOFF.first));
     }
 }
