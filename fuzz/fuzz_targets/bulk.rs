@@ -275,7 +275,7 @@ struct Replied {
 
 /// The client's answer: an item for each of its own, under its names, and counts that agree.
 fn reply(prepared: &Prepared, items: &[Shape], answers: &[AnswerItem]) -> Replied {
-    let (text, tally) = prepared.reply(answers, 7, &|rule| format!("rule \"{rule}\""));
+    let (text, tally) = prepared.reply(answers, &[], 7, &|rule| format!("rule \"{rule}\""));
     let flag = ["true", "false"]
         .iter()
         .any(|it| text.starts_with(&format!("{{\"took\":7,\"errors\":{it},\"items\":[")));
