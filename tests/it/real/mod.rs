@@ -3,6 +3,7 @@
 mod answers;
 mod cases;
 mod check;
+mod clients;
 mod elasticsearch;
 mod filebeat;
 mod healthy;
