@@ -142,6 +142,11 @@ impl<'a> Action<'a> {
             Some(index) => index,
             None => defaults.index.clone().map(Cow::Owned).unwrap_or_default(),
         };
+        // Elasticsearch looks at it in `index` only (8.19, `BulkRequestParser`).
+        let op = match (op, param(&params, &["op_type"]).as_deref()) {
+            (Op::Index, Some("create")) => Op::Create,
+            _ => op,
+        };
         let action = Self { op, index, id: param(&params, &["_id"]), line, params };
         action.check_rules()?;
         Ok(action)
@@ -405,6 +410,17 @@ mod tests {
         refused(r#"{"delete":{"_index":"x"}}"#, "_id is missing");
         refused(r#"{"create":{"_index":"x","version":3}}"#, "no version");
         refused(r#"{"index":{"_index":"x","_id":"\ud800"}}"#, "half a surrogate");
+    }
+
+    #[test]
+    fn a_create_by_another_name_stays_one() {
+        let action = parsed(r#"{"index":{"_index":"i","_id":"1","op_type":"create"}}"#);
+        assert_eq!(action.op, Op::Create);
+        let mut out = String::new();
+        let defaults = Defaults { routing: Some("r".into()), ..Defaults::default() };
+        action.write(&defaults, &mut out);
+        assert_eq!(out, r#"{"create":{"_index":"i","_id":"1","routing":"r"}}"#);
+        assert_eq!(parsed(r#"{"index":{"_index":"i","op_type":"index"}}"#).op, Op::Index);
     }
 
     #[test]

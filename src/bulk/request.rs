@@ -62,6 +62,8 @@ impl<'a, 'd> Items<'a, 'd> {
     /// `items_max` is the most items.
     #[must_use]
     pub fn new(body: &'a [u8], defaults: &'d Defaults, items_max: usize) -> Self {
+        // Elasticsearch passes over a byte order mark.
+        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
         Self {
             lines: Lines { rest: body },
             len: body.len(),

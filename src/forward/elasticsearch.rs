@@ -9,7 +9,7 @@ use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Attempt, AttemptError, Backoff, ElasticsearchSettings, Passed, SettingsError, Whole,
+    Attempt, AttemptError, Backoff, ElasticsearchSettings, Heads, Passed, SettingsError, Whole,
     client::{self, Reached},
     nodes::{Lease, Nodes},
 };
@@ -90,11 +90,17 @@ impl Elasticsearch {
         let Some(lease) = self.nodes.lease(until).await else {
             return Attempt::Failed(no_node());
         };
-        let until = until.min(Instant::now() + self.settings.request_timeout);
+        let started = Instant::now();
+        let until = until.min(started + self.settings.request_timeout);
         let attempt = timeout_at(until, self.ask(&lease, body, slots, passed))
             .await
             .unwrap_or_else(|_elapsed| Attempt::Failed(late()));
         match &attempt {
+            // It had little time, because the request's was nearly over.
+            Attempt::Failed(error)
+                if error.is_late && started.elapsed() < self.settings.request_timeout / 2 => {}
+            // It works, but something in the request brings it to answer so: others may do better.
+            Attempt::Failed(error) if error.is_answer => {}
             Attempt::Failed(_) => lease.failed(),
             Attempt::Refused(whole) if is_nodes_fault(whole.status) => lease.failed(),
             _ => lease.succeeded(),
@@ -118,6 +124,7 @@ impl Elasticsearch {
             .headers()
             .get(header::RETRY_AFTER)
             .and_then(|it| it.to_str().ok()?.trim().parse().ok());
+        let heads = Heads::of(response.headers());
         let body = match read(response).await {
             Ok(body) => body,
             Err(error) => return Attempt::Failed(error),
@@ -127,10 +134,10 @@ impl Elasticsearch {
             return Attempt::Failed(unusable(&format!("status {status}")));
         }
         if status != 200 {
-            return Attempt::Refused(Whole { status, body, retry_after_s });
+            return Attempt::Refused(Whole { status, body, retry_after_s, heads });
         }
         match BulkAnswer::parse(&body, slots) {
-            Ok(answer) => Attempt::Answered(answer),
+            Ok(answer) => Attempt::Answered(answer, heads),
             Err(error) => Attempt::Failed(unusable(&error.to_string())),
         }
     }
@@ -143,9 +150,10 @@ impl Elasticsearch {
         mut headers: HeaderMap,
         body: Option<reqwest::Body>,
     ) -> Result<Response, AttemptError> {
-        let url = lease
-            .url(path_and_query)
-            .ok_or_else(|| AttemptError { reason: "the path is no URL".into(), in_doubt: false })?;
+        let url = lease.url(path_and_query).ok_or_else(|| AttemptError {
+            reason: "the path is no URL".into(),
+            ..AttemptError::default()
+        })?;
         let reached = Arc::clone(&self.reached.read().unwrap_or_else(PoisonError::into_inner));
         if let Some(authorization) = &reached.authorization {
             // What the client says of whom it acts for would go with our rights (`es-security-runas-user`).
@@ -234,16 +242,26 @@ fn is_nodes_fault(status: u16) -> bool {
 fn no_node() -> AttemptError {
     AttemptError {
         reason: "Elasticsearch cannot be reached: no node answers".into(),
-        in_doubt: false,
+        ..AttemptError::default()
     }
 }
 
 fn late() -> AttemptError {
-    AttemptError { reason: "Elasticsearch did not answer in time".into(), in_doubt: true }
+    AttemptError {
+        reason: "Elasticsearch did not answer in time".into(),
+        in_doubt: true,
+        is_late: true,
+        ..AttemptError::default()
+    }
 }
 
 fn unusable(what: &str) -> AttemptError {
-    AttemptError { reason: format!("Elasticsearch gave no usable answer: {what}"), in_doubt: true }
+    AttemptError {
+        reason: format!("Elasticsearch gave no usable answer: {what}"),
+        in_doubt: true,
+        is_answer: true,
+        ..AttemptError::default()
+    }
 }
 
 async fn read(mut response: Response) -> Result<Bytes, AttemptError> {
@@ -276,7 +294,7 @@ fn failed(error: &reqwest::Error) -> AttemptError {
         reason.push_str(": ");
         reason.push_str(&last);
     }
-    AttemptError { reason, in_doubt: !error.is_connect() }
+    AttemptError { reason, in_doubt: !error.is_connect(), ..AttemptError::default() }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::{Attempt, AttemptError};
+use super::{Attempt, AttemptError, Heads};
 use crate::{
     bulk::{Action, AnswerItem, BulkAnswer, Defaults, Items, Op, Refusal},
     json,
@@ -115,6 +115,7 @@ impl FileOutput {
             Attempt::Failed(AttemptError {
                 reason: format!("writing failed: {error}"),
                 in_doubt: true,
+                ..AttemptError::default()
             })
         })
     }
@@ -159,9 +160,10 @@ impl FileOutput {
             return Attempt::Failed(AttemptError {
                 reason: format!("{} items for {slots} slots", answers.len()),
                 in_doubt: true,
+                ..AttemptError::default()
             });
         }
-        Attempt::Answered(BulkAnswer { items: answers })
+        Attempt::Answered(BulkAnswer { items: answers }, Heads::default())
     }
 }
 
@@ -407,7 +409,7 @@ mod tests {
 
     #[track_caller]
     fn store(output: &FileOutput, body: &str, expected: &[u16]) {
-        let Attempt::Answered(answer) = output.store(body.as_bytes(), expected.len()) else {
+        let Attempt::Answered(answer, _) = output.store(body.as_bytes(), expected.len()) else {
             panic!("{body}")
         };
         assert_eq!(answer.items.iter().map(|it| it.status).collect::<Vec<_>>(), expected, "{body}");

@@ -11,7 +11,10 @@ mod settle;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hyper::HeaderMap;
+use hyper::{
+    HeaderMap,
+    header::{self, HeaderValue},
+};
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -52,13 +55,47 @@ pub struct Whole {
     pub body: Bytes,
     /// How long to wait before the next try, where the other side said so (seconds).
     pub retry_after_s: Option<u64>,
+    /// Headers that go along.
+    pub heads: Heads,
+}
+
+/// What of Elasticsearch's headers belongs to its answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heads {
+    /// `Content-Type`, if it is Elasticsearch's answer.
+    pub media: Option<HeaderValue>,
+    /// `Warning`
+    pub warnings: Vec<HeaderValue>,
+}
+
+/// Most warnings that are passed on.
+const WARNINGS_MAX: usize = 16;
+
+impl Heads {
+    fn of(headers: &HeaderMap) -> Self {
+        let warnings = headers.get_all(header::WARNING).iter().take(WARNINGS_MAX);
+        Self {
+            media: headers.get(header::CONTENT_TYPE).cloned(),
+            warnings: warnings.cloned().collect(),
+        }
+    }
+
+    /// Adds those of a later answer.
+    fn add(&mut self, later: Self) {
+        self.media = later.media.or_else(|| self.media.take());
+        for warning in later.warnings {
+            if self.warnings.len() < WARNINGS_MAX && !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+    }
 }
 
 /// What one try brought.
 #[derive(Debug)]
 enum Attempt {
     /// An answer for each slot.
-    Answered(BulkAnswer),
+    Answered(BulkAnswer, Heads),
     /// An answer to the request as a whole: nothing was stored.
     Refused(Whole),
     /// No answer, or none that can be believed. What was stored is not known.
@@ -66,13 +103,17 @@ enum Attempt {
 }
 
 /// Why a try brought nothing.
-#[derive(Debug, Error)]
+#[derive(Debug, Default, Error)]
 #[error("{reason}")]
 pub struct AttemptError {
     /// For the log and the client; without addresses' credentials.
     pub reason: String,
     /// The request may have been done all the same.
     pub in_doubt: bool,
+    /// There was no answer in time.
+    pub is_late: bool,
+    /// There was a whole answer, which cannot be believed.
+    pub is_answer: bool,
 }
 
 impl Output {
@@ -114,7 +155,7 @@ impl Output {
 
 fn count(attempt: &Attempt, slots: usize, target: &str, metrics: &Metrics) {
     let code = match attempt {
-        Attempt::Answered(_) => 200,
+        Attempt::Answered(..) => 200,
         Attempt::Refused(whole) => whole.status,
         Attempt::Failed(_) => 0,
     };
@@ -122,7 +163,7 @@ fn count(attempt: &Attempt, slots: usize, target: &str, metrics: &Metrics) {
     let mut results = [("created", 0_u64), ("duplicate", 0), ("rejected", 0), ("retried", 0)];
     let [created, duplicate, rejected, retried] = &mut results;
     match attempt {
-        Attempt::Answered(answer) => {
+        Attempt::Answered(answer, _) => {
             for item in &answer.items {
                 let result = match item.status {
                     200..300 => &mut *created,

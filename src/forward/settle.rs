@@ -10,7 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Attempt, AttemptError, Output, Passed, Whole,
+    Attempt, AttemptError, Heads, Output, Passed, Whole,
     blocks::{Blocks, Gate, is_blocked},
     may_pass_later,
 };
@@ -46,7 +46,7 @@ const RETRY_AFTER_S_MAX: u64 = 24 * 60 * 60;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// Each slot has its answer, in order.
-    Items(Vec<AnswerItem>),
+    Items(Vec<AnswerItem>, Heads),
     /// Nothing was stored, as far as is known, and the client is to hear why.
     Whole(Whole),
 }
@@ -388,6 +388,7 @@ struct Open<'b> {
     answers: Vec<Option<AnswerItem>>,
     /// Slots that are to be sent (again).
     is_open: Vec<bool>,
+    heads: Heads,
     /// What was said of the request as a whole, last.
     whole: Option<Whole>,
     /// Elasticsearch answered some slots, so the client is answered item by item.
@@ -403,6 +404,7 @@ impl<'b> Open<'b> {
             batch,
             answers: vec![None; slots],
             is_open: vec![true; slots],
+            heads: Heads::default(),
             whole: None,
             has_items: false,
             took_something: false,
@@ -456,8 +458,9 @@ impl<'b> Open<'b> {
 
     fn hear(&mut self, group: &[usize], attempt: Attempt, blocks: &Blocks) -> Heard {
         let whole = match attempt {
-            Attempt::Answered(answer) => {
+            Attempt::Answered(answer, heads) => {
                 self.whole = None;
+                self.heads.add(heads);
                 self.hear_items(group, answer.items, blocks);
                 return Heard::Items;
             }
@@ -615,7 +618,7 @@ impl<'b> Open<'b> {
             Some(first) if items.iter().all(|it| may_pass_later(it.status)) => {
                 Delivery::Whole(whole_of(first))
             }
-            _ => Delivery::Items(items),
+            _ => Delivery::Items(items, self.heads),
         }
     }
 }
@@ -633,7 +636,12 @@ fn unavailable(error: &AttemptError) -> Whole {
         kind: "k8scop_output_unavailable_exception",
         reason: error.reason.clone(),
     };
-    Whole { status: 503, body: error_body(&refusal).into(), retry_after_s: None }
+    Whole {
+        status: 503,
+        body: error_body(&refusal).into(),
+        retry_after_s: None,
+        heads: Heads::default(),
+    }
 }
 
 fn whole_of(item: &AnswerItem) -> Whole {
@@ -643,7 +651,12 @@ fn whole_of(item: &AnswerItem) -> Whole {
         kind: "k8scop_output_unavailable_exception",
         reason: format!("no item was taken, the first one because of {}", item.error()),
     };
-    Whole { status, body: error_body(&refusal).into(), retry_after_s: None }
+    Whole {
+        status,
+        body: error_body(&refusal).into(),
+        retry_after_s: None,
+        heads: Heads::default(),
+    }
 }
 
 fn item_of(whole: Option<&Whole>) -> AnswerItem {
@@ -660,7 +673,7 @@ mod tests {
             status: *status,
             object: format!("{{\"status\":{status}}}"),
         });
-        Attempt::Answered(BulkAnswer { items: items.collect() })
+        Attempt::Answered(BulkAnswer { items: items.collect() }, Heads::default())
     }
 
     fn refused(status: u16) -> Attempt {
@@ -668,6 +681,7 @@ mod tests {
             status,
             body: Bytes::from_static(br#"{"error":{"type":"t","reason":"r"}}"#),
             retry_after_s: None,
+            heads: Heads::default(),
         })
     }
 
@@ -675,7 +689,7 @@ mod tests {
 
     fn statuses(delivery: &Delivery) -> Vec<u16> {
         match delivery {
-            Delivery::Items(items) => items.iter().map(|it| it.status).collect(),
+            Delivery::Items(items, _) => items.iter().map(|it| it.status).collect(),
             Delivery::Whole(whole) => vec![whole.status],
         }
     }
@@ -741,7 +755,13 @@ mod tests {
     #[test]
     fn no_answer_is_never_success() {
         let batch = deletes(2);
-        let failed = || Attempt::Failed(AttemptError { reason: "cut".into(), in_doubt: true });
+        let failed = || {
+            Attempt::Failed(AttemptError {
+                reason: "cut".into(),
+                in_doubt: true,
+                ..AttemptError::default()
+            })
+        };
         let mut open = Open::new(&batch);
         open.hear(&[0, 1], failed(), &blocks());
         assert_eq!(statuses(&open.end()), [503]);
@@ -763,7 +783,13 @@ mod tests {
             "{\"delete\":{\"_index\":\"i\",\"_id\":\"3\"}}",
         ]);
         let all = [0, 1, 2, 3, 4, 5];
-        let in_doubt = |in_doubt| Attempt::Failed(AttemptError { reason: "cut".into(), in_doubt });
+        let in_doubt = |in_doubt| {
+            Attempt::Failed(AttemptError {
+                reason: "cut".into(),
+                in_doubt,
+                ..AttemptError::default()
+            })
+        };
         let mut open = Open::new(&batch);
         open.hear(&all, in_doubt(false), &blocks());
         assert_eq!(open.pending(), all, "nothing was sent");

@@ -380,7 +380,7 @@ impl Who {
     pub(super) fn may_pass(&self, pass: Pass, names: &[String]) -> bool {
         let may_write = names.iter().all(|it| self.may_write(it));
         match pass {
-            Pass::Steady | Pass::Nodes | Pass::Read => true,
+            Pass::Steady | Pass::Nodes | Pass::Read => may_write,
             Pass::SetUp => self.set_up && may_write,
             Pass::Write => !names.is_empty() && may_write,
             Pass::Other => self.set_up,
@@ -612,7 +612,7 @@ mod tests {
             let may = match route(&method, path, &Passing::default()) {
                 Route::Pass(pass) => who.may_pass(pass, &names(path)),
                 Route::Document(document) => who.may_write(&document.index),
-                Route::Bulk(_) | Route::Refused => false,
+                Route::Bulk(_) | Route::Refused | Route::Malformed => false,
             };
             assert_eq!(may, expected, "{line}");
         }

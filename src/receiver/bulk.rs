@@ -15,8 +15,8 @@ use super::{
     route::Pass,
 };
 use crate::{
-    bulk::{AnswerItem, Defaults, Refusal},
-    forward::{Delivery, Output, Passed, Product, Whole},
+    bulk::{AnswerItem, Defaults, Refusal, error_body},
+    forward::{Delivery, Heads, Output, Passed, Product, Whole},
     json,
     metrics::{Metrics, PROVIDERS},
     prepare::{Prepared, Tally},
@@ -76,6 +76,13 @@ pub(super) async fn answer(
     if let Some(activity) = &activity {
         activity.answers();
     }
+    let refuse = {
+        let shape = shape.clone();
+        move |refusal: &Refusal, headers: &HeaderMap| {
+            let body = shape.error(error_body(refusal).into());
+            respond::json(refusal.status, body, headers)
+        }
+    };
     let job = Job {
         who,
         received,
@@ -95,7 +102,7 @@ pub(super) async fn answer(
     });
     match answer.await {
         Ok(Ok((outcome, share))) => respond::held(outcome, &headers, share),
-        Ok(Err(refusal)) => respond::refuse(&refusal, &headers),
+        Ok(Err(refusal)) => refuse(&refusal, &headers),
         Err(_gone) => {
             let reason = "the request was not seen through to its end: send it again".into();
             respond::refuse(&refusal(503, "k8scop_internal_exception", reason), &headers)
@@ -124,6 +131,7 @@ struct Job {
 }
 
 /// How the answer is shaped.
+#[derive(Clone)]
 struct Shaping {
     filter: Option<json::Filter>,
     pretty: bool,
@@ -145,6 +153,16 @@ impl Shaping {
         };
         if self.pretty { json::pretty(&answer) } else { answer }
     }
+
+    /// An error is never filtered.
+    fn error(&self, body: Bytes) -> Bytes {
+        match std::str::from_utf8(&body) {
+            Ok(text) if self.pretty && json::check(text, json::DEPTH_MAX).is_ok() => {
+                json::pretty(text).into()
+            }
+            _ => body,
+        }
+    }
 }
 
 async fn deliver(receiver: &Arc<Receiver>, job: Job) -> Result<(Whole, Share), Refusal> {
@@ -160,9 +178,9 @@ async fn deliver(receiver: &Arc<Receiver>, job: Job) -> Result<(Whole, Share), R
         refusal(503, "k8scop_internal_exception", "the request could not be prepared".into())
     })??;
     let whole = match settle(receiver, prepared, origin, &passed, started).await {
-        Outcome::Whole(whole) => whole,
-        Outcome::Items(body) => {
-            Whole { status: 200, body: shape.shaped(body).into(), retry_after_s: None }
+        Outcome::Whole(whole) => Whole { body: shape.error(whole.body), ..whole },
+        Outcome::Items(body, heads) => {
+            Whole { status: 200, body: shape.shaped(body).into(), retry_after_s: None, heads }
         }
     };
     Ok((whole, share))
@@ -170,8 +188,8 @@ async fn deliver(receiver: &Arc<Receiver>, job: Job) -> Result<(Whole, Share), R
 
 /// What a request comes to.
 pub(super) enum Outcome {
-    /// An answer for each item: the body of the answer.
-    Items(String),
+    /// An answer for each item: the body of the answer, and headers.
+    Items(String, Heads),
     /// One answer for all.
     Whole(Whole),
 }
@@ -201,7 +219,7 @@ pub(super) async fn settle(
             in_flight.settle_all(whole.status);
             Outcome::Whole(whole)
         }
-        Delivery::Items(answers) => {
+        Delivery::Items(answers, heads) => {
             let dead = match (&receiver.dead_letters, origin) {
                 (Some(office), Some(origin)) => {
                     keep(office, &prepared, &answers, origin, passed, deadline).await
@@ -213,7 +231,7 @@ pub(super) async fn settle(
             let (body, tally) = prepared.reply(&answers, &dead, took_ms, &title);
             in_flight.settle(&tally);
             count_alerts(receiver, &tally);
-            Outcome::Items(body)
+            Outcome::Items(body, heads)
         }
     }
 }
@@ -235,7 +253,7 @@ async fn keep(
     };
     let passed = Passed { headers: passed.headers.clone(), query: String::new(), sound: true };
     let kept = match office.forwarder.deliver(&letters.batch, &passed, deadline).await {
-        Delivery::Items(kept) => kept,
+        Delivery::Items(kept, _) => kept,
         // Not kept: the client hears that they are refused.
         Delivery::Whole(_) => return Vec::new(),
     };
@@ -257,16 +275,17 @@ async fn settled(
     deadline: tokio::time::Instant,
 ) -> Delivery {
     if prepared.batch.slot_count() == 0 {
-        return Delivery::Items(Vec::new());
+        return Delivery::Items(Vec::new(), Heads::default());
     }
-    let mut answers = match receiver.forwarder.deliver(&prepared.batch, passed, deadline).await {
-        Delivery::Items(answers) => answers,
+    let delivery = receiver.forwarder.deliver(&prepared.batch, passed, deadline).await;
+    let (mut answers, heads) = match delivery {
+        Delivery::Items(answers, heads) => (answers, heads),
         whole @ Delivery::Whole(_) => return whole,
     };
     for form in [Reduced::WithoutObjects, Reduced::TextOnly] {
         let Some((batch, slots)) = prepared.reduced(&answers, form) else { break };
         let second = match receiver.forwarder.deliver(&batch, passed, deadline).await {
-            Delivery::Items(second) => second,
+            Delivery::Items(second, _) => second,
             // It could not be tried: what was refused is not refused for good.
             Delivery::Whole(whole) => vec![AnswerItem::unavailable(&whole.body); slots.len()],
         };
@@ -278,7 +297,7 @@ async fn settled(
             }
         }
     }
-    Delivery::Items(answers)
+    Delivery::Items(answers, heads)
 }
 
 /// The part that keeps a core busy.

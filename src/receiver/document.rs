@@ -152,9 +152,9 @@ async fn deliver(
     let Some((prepared, origin, _share)) = prepared else { return Ok(None) };
     Ok(Some(match bulk::settle(receiver, prepared, origin, &passed, started).await {
         Outcome::Whole(whole) => whole,
-        Outcome::Items(answer) => {
+        Outcome::Items(answer, heads) => {
             let (status, body) = single(&answer);
-            Whole { status, body: body.into(), retry_after_s: None }
+            Whole { status, body: body.into(), retry_after_s: None, heads }
         }
     }))
 }

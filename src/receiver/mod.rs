@@ -148,7 +148,7 @@ impl Receiver {
         let input = match &route {
             Route::Bulk(_) => "bulk",
             Route::Document(_) => "document",
-            Route::Pass(_) | Route::Refused => "pass",
+            Route::Pass(_) | Route::Refused | Route::Malformed => "pass",
         };
         let in_flight = self.metrics.http_requests_in_flight.with_label_values(&[input]);
         let timer = self.metrics.http_request_duration.with_label_values(&[input]).start_timer();
@@ -172,6 +172,14 @@ impl Receiver {
                 headers,
             ));
         }
+        if headers
+            .get(header::EXPECT)
+            .is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        {
+            let reason = "of Expect only 100-continue is known".into();
+            let refusal = respond::refusal(417, "illegal_argument_exception", reason);
+            return respond::close(respond::refuse(&refusal, headers));
+        }
         let who = match self.who(&mut request, &route) {
             Ok(who) => who,
             Err(reply) => return self.turned_away(request, *reply),
@@ -180,6 +188,12 @@ impl Receiver {
             Route::Bulk(defaults) => bulk::answer(self, request, defaults, who).await,
             Route::Document(document) => document::answer(self, request, document).await,
             Route::Pass(pass) => pass::answer(self, request, pass).await,
+            Route::Malformed => {
+                let reason = format!("the path [{}] has a broken escape", request.uri().path());
+                let refusal = respond::refusal(400, "illegal_argument_exception", reason);
+                let reply = respond::refuse(&refusal, request.headers());
+                self.turned_away(request, reply)
+            }
             Route::Refused => {
                 let reason = format!(
                     "k8scop does not pass [{} {}] on: shippers do not ask for it; allow it with pass_through.allow or pass_through.also",
@@ -248,7 +262,7 @@ impl Receiver {
             Box::new(error.reply(path, request.headers()))
         })?;
         let may = match route {
-            Route::Bulk(_) | Route::Refused => true,
+            Route::Bulk(_) | Route::Refused | Route::Malformed => true,
             Route::Document(document) => who.may_write(&document.index),
             Route::Pass(pass) => who.may_pass(*pass, &route::names(request.uri().path())),
         };

@@ -69,8 +69,9 @@ pub(super) fn not_lines() -> Refusal {
 /// Sorts what URL and headers say.
 pub(super) fn params(defaults: Defaults, query: &str, headers: &HeaderMap) -> Params {
     let mut params = Params { defaults, passed: Passed::default(), shape: Shape::default() };
-    let (mut rest, mut sound, mut timeout) = (Vec::new(), true, None);
-    for pair in query.split('&').filter(|it| !it.is_empty()) {
+    let (mut rest, mut sound, mut timeout) = (Vec::new(), true, Some(SHARD_TIMEOUT));
+    // Elasticsearch takes both signs between parameters (8.19, `RestUtils.decodeQueryString`).
+    for pair in query.split(['&', ';']).filter(|it| !it.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, text) = (decoded(name), decoded(value));
         let Params { defaults, shape, .. } = &mut params;
@@ -83,18 +84,26 @@ pub(super) fn params(defaults: Defaults, query: &str, headers: &HeaderMap) -> Pa
             ("pretty", Some(value)) => shape.pretty = value,
             // Sizes and times for people; a bulk answer has none.
             ("human", Some(_)) => (),
-            ("format", _) if text.eq_ignore_ascii_case("json") => (),
-            ("timeout", _) if duration(&text).is_some() => timeout = duration(&text),
+            // It would be answered in a form that we cannot read.
+            ("format", _) => (),
+            ("timeout", _) => {
+                timeout = duration(&text);
+                if timeout.is_none() {
+                    rest.push(pair.to_owned());
+                    sound = false;
+                }
+            }
             (name, flag) => {
                 rest.push(pair.to_owned());
                 sound &= is_sound(name, &text, flag);
             }
         }
     }
-    rest.push(match timeout {
-        Some(told) if told < SHARD_TIMEOUT => format!("timeout={}ms", told.as_millis()),
-        _ => format!("timeout={}s", SHARD_TIMEOUT.as_secs()),
-    });
+    match timeout {
+        Some(told) if told < SHARD_TIMEOUT => rest.push(format!("timeout={}ms", told.as_millis())),
+        Some(_) => rest.push(format!("timeout={}s", SHARD_TIMEOUT.as_secs())),
+        None => (),
+    }
     params.passed = Passed { headers: passed_headers(headers), query: rest.join("&"), sound };
     params
 }
@@ -105,7 +114,8 @@ fn is_sound(name: &str, value: &str, flag: Option<bool>) -> bool {
         "refresh" => flag.is_some() || value == "wait_for",
         "wait_for_active_shards" => value == "all" || value.parse::<u16>().is_ok(),
         "_source" | "_source_includes" | "_source_excludes" => true,
-        "error_trace" | "include_source_on_error" | "list_executed_pipelines" => flag.is_some(),
+        // Others are known to some versions only.
+        "error_trace" => flag.is_some(),
         _ => false,
     }
 }
@@ -215,9 +225,14 @@ mod tests {
 
     #[test]
     fn what_elasticsearch_would_refuse_is_left_to_it() {
-        for query in
-            ["colour=red", "refresh=perhaps", "require_alias=perhaps", "timeout=soon", "pretty=2"]
-        {
+        for query in [
+            "colour=red",
+            "list_executed_pipelines=true",
+            "refresh=perhaps",
+            "require_alias=perhaps",
+            "timeout=soon",
+            "pretty=2",
+        ] {
             let read = read(query);
             assert!(!read.passed.sound && read.passed.query.starts_with(query), "{query}");
         }

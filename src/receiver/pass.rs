@@ -202,7 +202,7 @@ async fn fetch(
     let mut body = BytesMut::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| AttemptError {
         reason: format!("the connection to Elasticsearch failed: {error}"),
-        in_doubt: false,
+        ..AttemptError::default()
     })? {
         body.extend_from_slice(&chunk);
     }

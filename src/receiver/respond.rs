@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     HeaderMap, Response, StatusCode,
     body::{Frame, SizeHint},
-    header::{self, HeaderValue},
+    header::{self, HeaderName, HeaderValue},
 };
 
 use super::{budget::Share, encoding::Encoding};
@@ -25,6 +25,9 @@ pub type Reply = Response<Body>;
 /// What a client that is told to come back should wait, when Elasticsearch did not say (seconds).
 const RETRY_AFTER_S: u64 = 2;
 
+/// A client's own name for its request.
+const OPAQUE_ID: HeaderName = HeaderName::from_static("x-opaque-id");
+
 fn full(body: impl Into<Bytes>) -> Body {
     Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
 }
@@ -33,9 +36,7 @@ fn full(body: impl Into<Bytes>) -> Body {
 pub(super) fn held(answer: Whole, request: &HeaderMap, share: Share) -> Reply {
     let encoding = Encoding::of_answer(request, answer.body.len());
     let mut reply = json(answer.status, Bytes::new(), request);
-    if let Some(seconds) = answer.retry_after_s {
-        reply.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-    }
+    put_heads(reply.headers_mut(), &answer);
     let compressed = encoding.name().and_then(|name| {
         let body = encoding.encode(answer.body.to_vec()).ok()?;
         reply.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
@@ -48,11 +49,21 @@ pub(super) fn held(answer: Whole, request: &HeaderMap, share: Share) -> Reply {
 
 /// An answer to a request of one document.
 pub(super) fn plain(answer: Whole, request: &HeaderMap) -> Reply {
-    let mut reply = json(answer.status, answer.body, request);
-    if let Some(seconds) = answer.retry_after_s {
-        reply.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-    }
+    let mut reply = json(answer.status, answer.body.clone(), request);
+    put_heads(reply.headers_mut(), &answer);
     reply
+}
+
+fn put_heads(headers: &mut HeaderMap, answer: &Whole) {
+    if let Some(seconds) = answer.retry_after_s {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if let Some(media) = &answer.heads.media {
+        headers.insert(header::CONTENT_TYPE, media.clone());
+    }
+    for warning in &answer.heads.warnings {
+        headers.append(header::WARNING, warning.clone());
+    }
 }
 
 struct Held {
@@ -114,6 +125,10 @@ pub(super) fn json(status: u16, body: impl Into<Bytes>, request: &HeaderMap) -> 
     let kind = asked.cloned().unwrap_or(HeaderValue::from_static("application/json"));
     reply.headers_mut().insert(header::CONTENT_TYPE, kind);
     product(reply.headers_mut());
+    // Elasticsearch gives it back, so that a client finds its request in the logs (`RestController`).
+    if let Some(id) = request.get(OPAQUE_ID) {
+        reply.headers_mut().insert(OPAQUE_ID, id.clone());
+    }
     if matches!(status, 429 | 503) {
         reply.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
     }

@@ -76,6 +76,8 @@ pub(super) enum Route {
     Pass(Pass),
     /// Nowhere.
     Refused,
+    /// The path cannot be read.
+    Malformed,
 }
 
 /// `/{index}/_doc`, `/{index}/_doc/{id}`, `/{index}/_create/{id}`
@@ -109,7 +111,7 @@ pub(super) fn route(method: &Method, path: &str, passing: &Passing) -> Route {
     let decoded = |part| Some(percent_decode_str(part).decode_utf8().ok()?.into_owned());
     let parts: Option<Vec<String>> =
         path.split('/').filter(|it| !it.is_empty()).map(decoded).collect();
-    let Some(parts) = parts else { return Route::Refused };
+    let Some(parts) = parts.filter(|_| !has_broken_percent(path)) else { return Route::Malformed };
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let puts = matches!(*method, Method::POST | Method::PUT);
     if puts && let Some(route) = written(method, &parts) {
@@ -123,6 +125,13 @@ pub(super) fn route(method: &Method, path: &str, passing: &Passing) -> Route {
         return Route::Pass(Pass::Other);
     }
     Route::Refused
+}
+
+/// Whether a percent sign stands for nothing: two programs may read such a path in two ways.
+fn has_broken_percent(path: &str) -> bool {
+    path.split('%')
+        .skip(1)
+        .any(|it| !it.bytes().take(2).all(|it| it.is_ascii_hexdigit()) || it.len() < 2)
 }
 
 /// The indices, aliases and data streams that a path names.
@@ -243,7 +252,10 @@ mod tests {
         assert_eq!(bulk("/logs-x/_doc/_bulk"), Some((Some("logs-x".into()), Some("_doc".into()))));
         let dated = Some("<logs-{now/d}>".to_owned());
         assert_eq!(bulk("/%3Clogs-%7Bnow%2Fd%7D%3E/_bulk"), Some((dated, None)));
-        for path in ["/", "/_bulk/x", "/%ff/_bulk", "/_all/_bulk"] {
+        for path in ["/a%zz/_bulk", "/%ff/_bulk", "/a%4/_bulk", "/_bulk%"] {
+            assert_eq!(of(Method::POST, path), Route::Malformed, "{path}");
+        }
+        for path in ["/", "/_bulk/x", "/_all/_bulk"] {
             assert_eq!(bulk(path), None, "{path}");
         }
         assert_eq!(of(Method::GET, "/_bulk"), Route::Refused);

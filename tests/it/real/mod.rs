@@ -1,7 +1,5 @@
 //! Against the real parts: Elasticsearch, Filebeat, promtool. `scripts/test` starts them and says where they are.
 
-mod answers;
-mod cases;
 mod check;
 mod clients;
 mod elasticsearch;
@@ -11,6 +9,7 @@ mod kubectl;
 mod outage;
 pub mod parts;
 mod routes;
+mod scenarios;
 mod stored;
 mod stream;
 mod through;
