@@ -141,6 +141,9 @@ pub(super) fn names(path: &str) -> Vec<String> {
     let names: &[&String] = match parts.as_slice() {
         [first, name, ..] if first == "_data_stream" => &[name],
         [index, what, alias] if is_name(index) && what.starts_with("_alias") => &[index, alias],
+        // What they change or tell is not in the path: only for who may write everything.
+        [first, ..] if first == "_aliases" => &[first],
+        [first, what, ..] if first == "_cat" && what != "health" => &[first],
         [index, ..] if is_name(index) => &[index],
         _ => &[],
     };
