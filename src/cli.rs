@@ -9,11 +9,13 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
 
 use crate::{
     app,
     check::{self, CheckError},
     config::{self, Config, ConfigError, OutputConfig, Overrides},
+    dead_letter::{self, DeadLetterError, Replayed},
     demo, rules_test,
 };
 
@@ -25,7 +27,7 @@ pub struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit status: 0 done; 1 a test or check failed; 2 wrong usage; 3 a rule cannot be used; \
+const EXIT_CODES: &str = "Exit status: 0 done; 1 a test or check failed, or letters are left; 2 wrong usage; 3 a rule cannot be used; \
 4 the configuration cannot be used; 70 stopped by an error.";
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +44,11 @@ enum Command {
     Rules {
         #[command(subcommand)]
         command: RulesCommand,
+    },
+    /// Work with documents that were refused for good and kept (`on_reject: dead_letter`)
+    DeadLetter {
+        #[command(subcommand)]
+        command: DeadLetterCommand,
     },
 }
 
@@ -127,6 +134,78 @@ enum RulesCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum DeadLetterCommand {
+    /// Show what was kept, and why it was refused
+    List {
+        #[command(flatten)]
+        run: RunArgs,
+        #[command(flatten)]
+        which: WhichLetters,
+        /// Most that are shown, the oldest first
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+        /// A table, or one JSON object a letter with its lines
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Send it again, and remove what is stored then
+    Replay(ReplayArgs),
+}
+
+#[derive(Args)]
+struct ReplayArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    which: WhichLetters,
+    /// Only this one, by its id in `list`; may be given again
+    #[arg(long, value_name = "ID")]
+    id: Vec<String>,
+    /// Where to: http://host:9250, or https://user:password@host:9250/path [default: `listen` of the configuration]
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// An API key for it: where it stands, or itself (as handed out in `encoded`, or id:key)
+    #[arg(long, value_name = "env:NAME|file:PATH|KEY")]
+    api_key: Option<String>,
+    /// Certificates of the authorities to trust besides the system's (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Only tell what would be sent
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove nothing
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Without the URL and the key, which may be secret.
+impl fmt::Debug for ReplayArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplayArgs").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Args)]
+struct WhichLetters {
+    /// Only what was meant for this index; `*` is any text
+    #[arg(long, value_name = "PATTERN")]
+    index: Option<String>,
+    /// Only what was kept since this time: 2026-11-22T06:00:00Z
+    #[arg(long, value_name = "RFC3339")]
+    since: Option<Timestamp>,
+}
+
+impl WhichLetters {
+    fn filter(&self, ids: &[String]) -> dead_letter::Filter {
+        dead_letter::Filter {
+            index: self.index.clone(),
+            since: self.since,
+            ids: ids.iter().cloned().collect(),
+        }
+    }
+}
+
 impl RunArgs {
     fn load(&self) -> Result<Config, ConfigError> {
         let overrides =
@@ -155,6 +234,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         },
         Command::Rules { command: RulesCommand::Test { paths } } => rules(paths),
         Command::Check(args) => check_target(args),
+        Command::DeadLetter { command } => dead_letters(command),
         Command::Demo(args) => {
             app::start_log(config::LogFormat::Auto, "warn");
             let local =
@@ -213,6 +293,56 @@ fn check_target(args: &CheckArgs) -> ExitCode {
         Ok(Err(error)) => {
             eprintln!("error: {error}");
             ExitCode::from(if matches!(error, CheckError::Usage(_)) { 2 } else { 70 })
+        }
+        Err(error) => stopped(&error),
+    }
+}
+
+fn dead_letters(command: &DeadLetterCommand) -> ExitCode {
+    let (DeadLetterCommand::List { run, .. } | DeadLetterCommand::Replay(ReplayArgs { run, .. })) =
+        command;
+    let config = match run.load() {
+        Ok(config) => config,
+        Err(error) => return told(&error),
+    };
+    app::start_log(config.log_format, "error");
+    // Fails only where another part of the process has chosen already.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let mut print = |text: &str| println!("{text}");
+    let mut tell = |text: &str| eprintln!("{text}");
+    let mut voices = dead_letter::Voices { print: &mut print, tell: &mut tell };
+    let outcome = block_on(async {
+        Ok(match command {
+            DeadLetterCommand::List { which, limit, format, .. } => {
+                let options = dead_letter::ListOptions {
+                    filter: which.filter(&[]),
+                    limit: *limit,
+                    json: *format == Format::Json,
+                };
+                dead_letter::list(&config, &options, &mut voices).await.map(|()| Replayed::All)
+            }
+            DeadLetterCommand::Replay(args) => {
+                let options = dead_letter::ReplayOptions {
+                    filter: args.which.filter(&args.id),
+                    target: dead_letter::TargetOptions {
+                        url: args.to.clone(),
+                        api_key: args.api_key.clone(),
+                        ca_file: args.ca_file.clone(),
+                    },
+                    dry_run: args.dry_run,
+                    keep: args.keep,
+                };
+                dead_letter::replay(&config, &options, &mut voices).await
+            }
+        })
+    });
+    match outcome {
+        Ok(Ok(Replayed::All)) => ExitCode::SUCCESS,
+        Ok(Ok(Replayed::Some)) => ExitCode::FAILURE,
+        Ok(Ok(Replayed::Stopped)) => ExitCode::from(70),
+        Ok(Err(error)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if matches!(error, DeadLetterError::Settings(_)) { 4 } else { 70 })
         }
         Err(error) => stopped(&error),
     }

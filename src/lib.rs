@@ -43,3 +43,5 @@ pub mod admin;
 pub mod demo;
 
 pub mod check;
+
+pub mod dead_letter;

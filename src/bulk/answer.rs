@@ -49,6 +49,9 @@ pub enum AnswerError {
 }
 
 impl AnswerItem {
+    /// The type of an error that does not name its own.
+    pub const NO_KIND: &'static str = "k8scop_output_unavailable_exception";
+
     /// The answer for an item that could not be asked about: the error in `body`, if there is one, with 503.
     #[must_use]
     pub fn unavailable(body: &[u8]) -> Self {
@@ -62,7 +65,7 @@ impl AnswerItem {
         let error =
             json::check(&text, ANSWER_DEPTH_MAX).ok().and_then(|_| json::get(&text, "error"));
         let part = |name| error.and_then(|it| json::string(json::get(it, name)?));
-        let kind = part("type").unwrap_or("k8scop_output_unavailable_exception".into());
+        let kind = part("type").unwrap_or(Self::NO_KIND.into());
         let reason = part("reason").unwrap_or("the output gave no answer for this item".into());
         let mut object = format!("{{\"status\":{status},\"error\":{{\"type\":");
         json::push_string(&mut object, &kind);

@@ -200,8 +200,10 @@ impl Elasticsearch {
             .await
             .unwrap_or_else(|_elapsed| Err(late()));
         match &result {
-            Ok(answer) if !is_nodes_fault(answer.status().as_u16()) => lease.succeeded(),
-            _ => lease.failed(),
+            // It may be this request that is answered so: bulk requests find out whether the node works.
+            Ok(answer) if is_nodes_fault(answer.status().as_u16()) => drop(lease),
+            Ok(_) => lease.succeeded(),
+            Err(_) => lease.failed(),
         }
         result
     }

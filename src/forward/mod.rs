@@ -18,6 +18,7 @@ use hyper::{
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 
+pub(crate) use self::settle::whole_of;
 pub use self::{
     client::{ClientCert, Credentials, ElasticsearchSettings, Secret, SettingsError},
     elasticsearch::{Elasticsearch, Product, hop_by_hop},
@@ -183,6 +184,6 @@ fn count(attempt: &Attempt, slots: usize, target: &str, metrics: &Metrics) {
 }
 
 /// 429 and 5xx say that the same may pass later; other errors will not pass by themselves.
-fn may_pass_later(status: u16) -> bool {
+pub(crate) fn may_pass_later(status: u16) -> bool {
     status == 429 || (500..600).contains(&status)
 }

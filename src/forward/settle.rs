@@ -15,7 +15,7 @@ use super::{
     may_pass_later,
 };
 use crate::{
-    bulk::{AnswerItem, OutgoingBatch, Refusal, error_body},
+    bulk::{AnswerItem, Op, OutgoingBatch, Refusal, error_body},
     metrics::Metrics,
 };
 
@@ -247,10 +247,19 @@ impl Run<'_> {
     /// Whether a refusal may be due to one slot: too large, or malformed in a way that Elasticsearch takes for a
     /// malformed request. Not if the client's own parameters may be the cause, which would fail every part too.
     fn may_be_one_slot(&self, whole: &Whole) -> bool {
-        let kind = AnswerItem::told(whole.status, &whole.body);
-        self.passed.sound
-            && matches!(whole.status, 400 | 413)
-            && kind.error_kind().as_deref() != Some("media_type_header_exception")
+        let told = AnswerItem::told(whole.status, &whole.body);
+        match whole.status {
+            413 => true,
+            // An answer without a type is not Elasticsearch's: something before it takes no request at all.
+            400 => {
+                self.passed.sound
+                    && !matches!(
+                        told.error_kind().as_deref(),
+                        None | Some("media_type_header_exception" | AnswerItem::NO_KIND)
+                    )
+            }
+            _ => false,
+        }
     }
 
     /// Finds the slots for which Elasticsearch refuses this group, and delivers the others.
@@ -258,6 +267,9 @@ impl Run<'_> {
     /// The suspects are halved: one half is sent, together with what is clear of suspicion. If it is taken, the
     /// culprit is in the other half, else in this one, and the other half is clear. The last suspect is refused
     /// only when it was sent alone. One culprit among n costs at most ⌈log₂ n⌉ + 2 requests: 14 for 5,000.
+    ///
+    /// Where there are several, what is clear of suspicion is not: sent along, it would have every half refused. So
+    /// from then on it waits until a culprit is found, which costs as much for each.
     async fn find(&mut self, group: Vec<usize>, first: Whole) -> Round {
         if group.len() == 1 {
             self.open.condemn(group.into_iter().map(|slot| (slot, first.clone())).collect());
@@ -268,6 +280,7 @@ impl Run<'_> {
         }
         let (mut suspects, mut clear) = (group, Vec::new());
         let mut culprits = Vec::new();
+        let mut several = false;
         loop {
             let alone = suspects.len() == 1;
             let test = if alone {
@@ -275,15 +288,19 @@ impl Run<'_> {
             } else {
                 let half = suspects.len() / 2;
                 let mut test = suspects.get(..half).unwrap_or_default().to_vec();
-                test.extend(&clear);
-                test.sort_unstable();
+                if !several {
+                    test.extend(&clear);
+                    test.sort_unstable();
+                }
                 test
             };
             match self.send(&test).await {
                 Heard::Items if alone => suspects.clear(),
                 Heard::Items => {
                     suspects.drain(..suspects.len() / 2);
-                    clear.clear();
+                    if !several {
+                        clear.clear();
+                    }
                     continue;
                 }
                 Heard::Refused(whole) if !self.may_be_one_slot(&whole) => {
@@ -303,7 +320,7 @@ impl Run<'_> {
                     return Round::Again { at_least: at_least.max(SHORTEST) };
                 }
             }
-            if culprits.len() >= CULPRITS_MAX && !self.open.took_something {
+            if culprits.len() >= CULPRITS_MAX && !self.open.answered_something {
                 self.open.refuse(first);
                 return Round::Done;
             }
@@ -316,6 +333,7 @@ impl Run<'_> {
                 Heard::Items => break,
                 Heard::Refused(whole) if self.may_be_one_slot(&whole) => {
                     suspects = std::mem::take(&mut clear);
+                    several = true;
                     if suspects.len() == 1 {
                         culprits.extend(suspects.iter().map(|slot| (*slot, whole.clone())));
                         break;
@@ -369,7 +387,7 @@ impl Run<'_> {
                     return Round::Again { at_least: at_least.max(SHORTEST) };
                 }
             }
-            if culprits.len() >= CULPRITS_MAX && !self.open.took_something {
+            if culprits.len() >= CULPRITS_MAX && !self.open.answered_something {
                 self.open.refuse(first);
                 return Round::Done;
             }
@@ -391,10 +409,12 @@ struct Open<'b> {
     heads: Heads,
     /// What was said of the request as a whole, last.
     whole: Option<Whole>,
+    /// Some slot was told to come back.
+    told_later: bool,
     /// Elasticsearch answered some slots, so the client is answered item by item.
     has_items: bool,
-    /// Elasticsearch took some slots: nothing is wrong with the request as such.
-    took_something: bool,
+    /// Elasticsearch answered some slots, whatever it said: nothing is wrong with the request as such.
+    answered_something: bool,
 }
 
 impl<'b> Open<'b> {
@@ -406,8 +426,9 @@ impl<'b> Open<'b> {
             is_open: vec![true; slots],
             heads: Heads::default(),
             whole: None,
+            told_later: false,
             has_items: false,
-            took_something: false,
+            answered_something: false,
         }
     }
 
@@ -488,10 +509,9 @@ impl<'b> Open<'b> {
     }
 
     fn hear_items(&mut self, group: &[usize], items: Vec<AnswerItem>, blocks: &Blocks) {
-        let mut again = false;
         for (slot, item) in group.iter().zip(items) {
             let later = may_pass_later(item.status);
-            self.took_something |= item.status < 300;
+            self.answered_something = true;
             if is_blocked(&item) {
                 // It will not pass soon: the client is told now, and others are not sent there.
                 if let Some(action) = self.batch.action(*slot) {
@@ -506,31 +526,36 @@ impl<'b> Open<'b> {
             {
                 blocks.open(&action.index);
             }
-            again |= later;
+            self.told_later |= later;
             self.settle(*slot, item);
             if later && let Some(open) = self.is_open.get_mut(*slot) {
                 *open = true;
             }
         }
-        if again {
-            self.keep_order(group);
+        if self.told_later {
+            self.keep_order();
         }
     }
 
     /// A slot that was overtaken by a later one of the same document is not sent again: it would undo that one.
     /// The client is told, as it would be by Elasticsearch.
-    fn keep_order(&mut self, group: &[usize]) {
+    ///
+    /// All slots are looked at: the later one may have gone in another request.
+    fn keep_order(&mut self) {
         let mut overtaken = HashSet::new();
-        for slot in group.iter().rev() {
-            let Some(document) = document(self.batch, *slot) else { continue };
-            let open = self.is_open.get_mut(*slot);
-            let status = self.answers.get(*slot).and_then(|it| Some(it.as_ref()?.status));
-            match open {
-                Some(open) if *open => *open = !overtaken.contains(&document),
-                _ if status.is_some_and(|it| it < 300) => {
-                    overtaken.insert(document);
-                }
-                _ => (),
+        for (slot, (open, answer)) in self.is_open.iter_mut().zip(&self.answers).enumerate().rev() {
+            let (Some(answer), Some(action)) = (answer, self.batch.action(slot)) else { continue };
+            // A delete of what is not there (404) is done, too.
+            let is_done = answer.status < 300 || answer.status == 404 && action.op == Op::Delete;
+            if !*open && !is_done {
+                continue;
+            }
+            let Some(id) = action.id else { continue };
+            let document = (action.index.into_owned(), id.into_owned());
+            if *open {
+                *open = !overtaken.contains(&document);
+            } else {
+                overtaken.insert(document);
             }
         }
     }
@@ -644,7 +669,8 @@ fn unavailable(error: &AttemptError) -> Whole {
     }
 }
 
-fn whole_of(item: &AnswerItem) -> Whole {
+/// What is said of a request of which no item was taken, because of this one.
+pub(crate) fn whole_of(item: &AnswerItem) -> Whole {
     let status = if item.status == 429 { 429 } else { 503 };
     let refusal = Refusal {
         status,

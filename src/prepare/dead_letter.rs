@@ -20,6 +20,15 @@ pub struct DeadLetters {
     pub items: Vec<usize>,
 }
 
+/// What became of a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Letter {
+    /// It is kept.
+    Kept,
+    /// It could not be kept, but may be later: the shipper is to send the document again.
+    Later,
+}
+
 impl Prepared {
     /// Dead letters for the documents that are refused for good: with the reason, and the lines as they came.
     /// `body` is the request's. `None` if there are none.
@@ -68,7 +77,7 @@ fn refused(plan: &Plan, answers: &[AnswerItem]) -> Option<Refused> {
         Fate::Sent { slot: place, conflict_is_success, .. } => {
             let answer = answers.get(*place)?;
             let is_refused = matches!(slot(answer.status, *conflict_is_success), Slot::Rejected);
-            (is_refused && answer.status != 409).then(|| Refused {
+            (is_refused && !matches!(answer.status, 401 | 403 | 409)).then(|| Refused {
                 status: answer.status,
                 kind: answer.error_kind().unwrap_or_default().into_owned(),
                 reason: answer.error_reason().unwrap_or_default().into_owned(),
@@ -93,7 +102,7 @@ fn write(
     // The same lines to the same place are one dead letter, however often they are sent.
     let mut hash = Sha256::new();
     hash.update(format!("{:?}", defaults));
-    hash.update(lines);
+    hash.update(lines.trim_ascii());
     let index = format!("logs-{DATASET_DEAD_LETTERS}-{namespace}");
     text(out, "{\"create\":{\"_index\":", &index);
     text(out, ",\"_id\":", &hex(hash));

@@ -24,7 +24,7 @@ use crate::{
     unwrap::{self, Found, Labels, Reduced, Scratch},
 };
 
-pub use self::dead_letter::{DATASET_DEAD_LETTERS, DeadLetters};
+pub use self::dead_letter::{DATASET_DEAD_LETTERS, DeadLetters, Letter};
 
 /// Dataset of the audit events.
 pub const DATASET_LOGS: &str = "kubernetes.audit_logs";
@@ -270,7 +270,14 @@ impl Run<'_> {
             None => Ok(()),
         };
         let fate = match item.action.as_ref().map(|it| (it, allowed(it))) {
-            Err(refusal) => Fate::Refused(refusal.clone()),
+            // What cannot be read may be kept as a dead letter: only of who may write there.
+            Err(refusal) => Fate::Refused(match &self.writer {
+                Some(writer) => writer
+                    .check(Op::Create, item.shown.index.as_deref().unwrap_or_default())
+                    .err()
+                    .unwrap_or_else(|| refusal.clone()),
+                None => refusal.clone(),
+            }),
             Ok((_, Err(refusal))) => Fate::Refused(refusal),
             Ok((action, Ok(()))) if matches!(action.op, Op::Index | Op::Create) => {
                 self.document(action, item, members, buffer, &mut id)
@@ -619,22 +626,32 @@ impl Prepared {
     }
 
     /// Writes the client's answer. `answers` are Elasticsearch's, one for each slot of the batch, in order; `dead` are
-    /// the places of the items that are kept as dead letters, in order.
+    /// the places of the items that are to be dead letters, in order, and whether they are kept.
     #[must_use]
     pub fn reply(
         &self,
         answers: &[AnswerItem],
-        dead: &[usize],
+        dead: &[(usize, Letter)],
         took_ms: u128,
         rule_titles: &dyn Fn(usize) -> String,
     ) -> (String, Tally) {
         let (mut reply, mut tally) = (ReplyWriter::default(), Tally::default());
         let mut dead = dead.iter().peekable();
         for (place, plan) in self.plans.iter().enumerate() {
-            if dead.next_if(|it| **it == place).is_some() {
-                tally.dead_lettered += 1;
-                let index = plan.index.as_deref().unwrap_or_default();
-                reply.dead_letter(&plan.name, index, plan.id.as_deref());
+            if let Some((_, letter)) = dead.next_if(|(it, _)| *it == place) {
+                let (index, id) = (plan.index.as_deref(), plan.id.as_deref());
+                match letter {
+                    Letter::Kept => {
+                        tally.dead_lettered += 1;
+                        reply.dead_letter(&plan.name, index.unwrap_or_default(), id);
+                    }
+                    Letter::Later => {
+                        tally.returned += 1;
+                        let reason =
+                            "refused for good, and cannot be kept as a dead letter for now";
+                        reply.refused(&plan.name, index, id, &unavailable(reason));
+                    }
+                }
                 // Its alerts, if any, are told of like any other's.
                 if let Fate::Sent { slot, alerts, .. } = &plan.fate {
                     self.alerts_of(*slot, alerts, answers, rule_titles, &mut tally);
@@ -645,6 +662,17 @@ impl Prepared {
         }
         debug_assert_eq!(reply.count(), self.plans.len(), "one answer for each item");
         (reply.finish(took_ms), tally)
+    }
+
+    /// Whether the whole request may be sent again without storing anything twice: what is stored has an id of ours.
+    #[must_use]
+    pub fn may_be_repeated(&self, answers: &[AnswerItem]) -> bool {
+        self.plans.iter().all(|plan| match &plan.fate {
+            Fate::Refused(_) => true,
+            Fate::Sent { slot, conflict_is_success, .. } => {
+                *conflict_is_success || answers.get(*slot).is_none_or(|it| it.status >= 300)
+            }
+        })
     }
 
     fn reply_to(

@@ -115,7 +115,10 @@ impl Received {
     /// The decompressed body, never larger than `decoded_bytes_max`. Busy for a while: call it off the async
     /// threads.
     pub(super) fn decoded(mut self, decoded_bytes_max: u64) -> Result<(Bytes, Share), Refusal> {
-        let bytes = self.encoding.decode(self.bytes, decoded_bytes_max, &mut self.share)?;
+        let bytes = {
+            let Self { bytes, encoding, told_decoded, share } = &mut self;
+            encoding.decode(std::mem::take(bytes), decoded_bytes_max, *told_decoded, share)?
+        };
         match self.told_decoded {
             Some(told) if told != bytes.len() as u64 => Err(refusal(
                 400,

@@ -1,7 +1,10 @@
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use hyper::{HeaderMap, Request, body::Incoming};
+use hyper::{HeaderMap, Request, body::Incoming, header};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
@@ -16,10 +19,10 @@ use super::{
 };
 use crate::{
     bulk::{AnswerItem, Defaults, Refusal, error_body},
-    forward::{Delivery, Heads, Output, Passed, Product, Whole},
+    forward::{Delivery, Heads, Output, Passed, Product, Whole, may_pass_later, whole_of},
     json,
     metrics::{Metrics, PROVIDERS},
-    prepare::{Prepared, Tally},
+    prepare::{Letter, Prepared, Tally},
     unwrap::Reduced,
 };
 
@@ -231,12 +234,34 @@ pub(super) async fn settle(
             let (body, tally) = prepared.reply(&answers, &dead, took_ms, &title);
             in_flight.settle(&tally);
             count_alerts(receiver, &tally);
+            // Said of the whole request, a refusal loses nothing with any shipper; said of items, it does with some.
+            // No item is stored, though an alert may be: no shipper can tell. Some are: theirs is sent again.
+            let is_none = tally.returned == prepared.item_count() as u64;
+            let is_part = tally.returned > 0
+                && loses_parts(&passed.headers)
+                && prepared.may_be_repeated(&answers);
+            if (is_none || is_part)
+                && let Some(answer) = answers.iter().find(|it| may_pass_later(it.status))
+            {
+                return Outcome::Whole(whole_of(answer));
+            }
             Outcome::Items(body, heads)
         }
     }
 }
 
-/// Keeps what is refused for good as dead letters. Gives back the places of the items that are kept.
+/// Whether a shipper takes an answer with some refused items for the answer to all: Fluent Bit 5.1 for success
+/// (`plugins/out_es/es.c`, `elasticsearch_error_check`), Vector 0.58 for failure for good, unless it is told
+/// `request_retry_partial` (`src/sinks/elasticsearch/retry.rs`).
+fn loses_parts(headers: &HeaderMap) -> bool {
+    let agent = headers.get(header::USER_AGENT).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    agent.starts_with("Fluent-Bit") || agent.starts_with("Vector/")
+}
+
+/// Least time to keep dead letters.
+const DEAD_LETTER_TIME: Duration = Duration::from_secs(5);
+
+/// Keeps what is refused for good as dead letters. Gives back the places of the items, and what became of each.
 async fn keep(
     office: &DeadLetterOffice,
     prepared: &Prepared,
@@ -244,7 +269,7 @@ async fn keep(
     origin: Origin,
     passed: &Passed,
     deadline: tokio::time::Instant,
-) -> Vec<usize> {
+) -> Vec<(usize, Letter)> {
     let Origin { body, defaults } = origin;
     let now = Timestamp::now();
     let Some(letters) = prepared.dead_letters(answers, &body, &defaults, &office.namespace, now)
@@ -252,19 +277,21 @@ async fn keep(
         return Vec::new();
     };
     let passed = Passed { headers: passed.headers.clone(), query: String::new(), sound: true };
-    let kept = match office.forwarder.deliver(&letters.batch, &passed, deadline).await {
-        Delivery::Items(kept, _) => kept,
-        // Not kept: the client hears that they are refused.
-        Delivery::Whole(_) => return Vec::new(),
+    // The documents may have needed all the time that there was.
+    let deadline = deadline.max(tokio::time::Instant::now() + DEAD_LETTER_TIME);
+    let statuses: Vec<u16> = match office.forwarder.deliver(&letters.batch, &passed, deadline).await
+    {
+        Delivery::Items(kept, _) => kept.iter().map(|it| it.status).collect(),
+        Delivery::Whole(whole) => vec![whole.status; letters.items.len()],
     };
-    let is_kept = |it: &AnswerItem| it.status < 300 || it.status == 409;
-    letters
-        .items
-        .into_iter()
-        .zip(&kept)
-        .filter(|(_, it)| is_kept(it))
-        .map(|(place, _)| place)
-        .collect()
+    let letter = |status: u16| match status {
+        200..300 | 409 => Some(Letter::Kept),
+        status if may_pass_later(status) => Some(Letter::Later),
+        // Refused for good too: the client hears that the document is.
+        _ => None,
+    };
+    let letters = letters.items.into_iter().zip(statuses);
+    letters.filter_map(|(place, status)| Some((place, letter(status)?))).collect()
 }
 
 /// Delivers the batch, and then what Elasticsearch would not take of it in a form that it takes.
@@ -322,7 +349,7 @@ fn prepare(
     // What goes out and what is answered may be larger than what came in.
     let origin = receiver.dead_letters.is_some().then_some(Origin { body, defaults });
     // All of it may have to be kept.
-    let kept_bytes = origin.as_ref().map_or(0, |it| it.body.len() as u64 * 2);
+    let kept_bytes = origin.as_ref().map_or(0, |it| it.body.len() + escaped_len(&it.body)) as u64;
     if !share.try_grow_to(prepared.weight_bytes() + kept_bytes) {
         return Err(body::busy());
     }
@@ -346,6 +373,12 @@ fn prepare(
         ));
     }
     Ok((prepared, origin, share))
+}
+
+/// How long bytes are at most as a JSON string.
+fn escaped_len(bytes: &[u8]) -> usize {
+    let escapes = bytes.iter().filter(|it| **it < b' ' || matches!(**it, b'"' | b'\\'));
+    bytes.len() + escapes.map(|it| if *it < b' ' { 5 } else { 1 }).sum::<usize>()
 }
 
 /// The decompressed body, counted.

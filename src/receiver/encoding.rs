@@ -111,11 +111,17 @@ impl Encoding {
         }
     }
 
-    /// The decompressed body, never larger than `bytes_max`; its share of the budget grows with it.
+    /// The decompressed body, never larger than `bytes_max`; its share of the budget grows with it. `told` is what
+    /// the client says of its size.
+    ///
+    /// Gzip without its end is taken if it ends with a whole line, as Elasticsearch 8.19 takes it: Logstash's output
+    /// (since 10.8.6, `http_client.rb`, `bulk`) cuts batches into requests of 20 MiB, and ends the stream of the last
+    /// one only. The others it would send again for ever.
     pub(super) fn decode(
         self,
         compressed: Bytes,
         bytes_max: u64,
+        told: Option<u64>,
         share: &mut Share,
     ) -> Result<Bytes, Refusal> {
         let broken = |error: io::Error| {
@@ -127,37 +133,51 @@ impl Encoding {
             Self::Gzip => {
                 // All of it at once, or nothing: if each body took its memory step by step, many at a time could
                 // all be refused half-way, and none would ever be stored.
-                let hint = decoded_bytes_hint(&compressed).min(bytes_max);
+                let hint = decoded_bytes_hint(&compressed, told).min(bytes_max);
                 if !share.try_grow_to(hint) {
                     return Err(busy());
                 }
                 let decoder = MultiGzDecoder::new(compressed.as_ref());
-                inflate(decoder, hint, bytes_max, share, broken)
+                inflate(decoder, (hint, bytes_max), share, is_whole_lines, broken)
             }
             Self::Deflate => {
-                inflate(ZlibDecoder::new(compressed.as_ref()), 0, bytes_max, share, broken)
+                let decoder = ZlibDecoder::new(compressed.as_ref());
+                inflate(decoder, (0, bytes_max), share, never, broken)
             }
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed.as_ref())
                     .map_err(broken)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(broken)?;
-                inflate(decoder, 0, bytes_max, share, broken)
+                inflate(decoder, (0, bytes_max), share, never, broken)
             }
         }
     }
 }
 
+fn never(_: &[u8]) -> bool {
+    false
+}
+
+fn is_whole_lines(decoded: &[u8]) -> bool {
+    decoded.last() == Some(&b'\n')
+}
+
+/// `sizes` are the hint and the limit; `may_end` says whether what was decoded may do without the stream's end.
 fn inflate(
     mut decoder: impl Read,
-    hint: u64,
-    bytes_max: u64,
+    sizes: (u64, u64),
     share: &mut Share,
+    may_end: fn(&[u8]) -> bool,
     broken: impl Fn(io::Error) -> Refusal,
 ) -> Result<Bytes, Refusal> {
+    let (hint, bytes_max) = sizes;
     let mut out = Vec::with_capacity(usize::try_from(hint).unwrap_or_default());
     let mut step = vec![0; STEP_BYTES];
     loop {
-        let read = decoder.read(&mut step).map_err(&broken)?;
+        let read = match decoder.read(&mut step) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && may_end(&out) => 0,
+            read => read.map_err(&broken)?,
+        };
         if read == 0 {
             return Ok(out.into());
         }
@@ -174,12 +194,13 @@ fn inflate(
 }
 
 /// What the end of a gzip file says of its decoded size (RFC 1952, ISIZE), as far as deflate can have made so
-/// much of so little. Only a hint: it may lie, and it speaks of the last of several members.
-fn decoded_bytes_hint(compressed: &[u8]) -> u64 {
+/// much of so little. Only a hint: it may lie, and it speaks of the last of several members. What the client told
+/// is believed first: a stream without an end has something else there.
+fn decoded_bytes_hint(compressed: &[u8], told: Option<u64>) -> u64 {
     /// The highest ratio that deflate reaches (zlib, "Maximum Compression Factor").
     const RATIO_MAX: u64 = 1032;
-    let told = compressed.last_chunk().map_or(0, |it| u64::from(u32::from_le_bytes(*it)));
-    told.min(compressed.len() as u64 * RATIO_MAX)
+    let of_end = || compressed.last_chunk().map_or(0, |it| u64::from(u32::from_le_bytes(*it)));
+    told.unwrap_or_else(of_end).min(compressed.len() as u64 * RATIO_MAX)
 }
 
 #[cfg(test)]
@@ -198,7 +219,7 @@ mod tests {
     ) -> Result<Bytes, u16> {
         let budget = Budget::new(budget_bytes, IntGauge::new("g", "h").unwrap());
         let mut share = budget.try_take(1).unwrap();
-        encoding.decode(compressed.into(), bytes_max, &mut share).map_err(|it| it.status)
+        encoding.decode(compressed.into(), bytes_max, None, &mut share).map_err(|it| it.status)
     }
 
     #[test]
@@ -238,9 +259,10 @@ mod tests {
     #[test]
     fn the_size_is_known_before() {
         let gzip = Encoding::Gzip.encode(vec![b'a'; 5000]).unwrap();
-        assert_eq!(decoded_bytes_hint(&gzip), 5000);
-        assert_eq!(decoded_bytes_hint(b"\xff\xff\xff\xff"), 4 * 1032);
-        assert_eq!(decoded_bytes_hint(b"\xff"), 0);
+        assert_eq!(decoded_bytes_hint(&gzip, None), 5000);
+        assert_eq!(decoded_bytes_hint(&gzip, Some(4999)), 4999);
+        assert_eq!(decoded_bytes_hint(b"\xff\xff\xff\xff", None), 4 * 1032);
+        assert_eq!(decoded_bytes_hint(b"\xff", None), 0);
     }
 
     #[test]
@@ -254,6 +276,28 @@ mod tests {
                 assert_eq!(inflated(encoding, cut, 1000, 1 << 20), Err(400), "{encoding:?} {end}");
             }
         }
+    }
+
+    #[test]
+    fn gzip_without_its_end() {
+        let text = b"{\"create\":{}}\n{\"a\":1}\n";
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.flush().unwrap();
+        let flushed = encoder.get_ref().clone();
+        let whole = encoder.finish().unwrap();
+        let inflated = |bytes: &[u8]| inflated(Encoding::Gzip, bytes.to_vec(), 1000, 1 << 20);
+        assert_eq!(inflated(&flushed).unwrap(), text.as_slice());
+        assert_eq!(inflated(&whole[..whole.len() - 3]).unwrap(), text.as_slice(), "in the trailer");
+        // Only where a line ends, and never with a wrong checksum.
+        for end in 1..flushed.len() {
+            if let Ok(cut) = inflated(&flushed[..end]) {
+                assert_eq!(cut.last(), Some(&b'\n'), "{end}");
+            }
+        }
+        let mut wrong = whole.clone();
+        *wrong.last_mut().unwrap() ^= 1;
+        assert_eq!(inflated(&wrong), Err(400));
     }
 
     #[test]

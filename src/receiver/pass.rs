@@ -222,6 +222,8 @@ fn ask_again(receiver: &Arc<Receiver>, output: &Arc<Elasticsearch>) {
         for (key, method, path, asked) in task.copies.missing() {
             if let Ok(Fetched::Whole(status, headers, body)) =
                 fetch(&output, &method, &path, &asked).await
+                // It may be the older answer of two that were asked for at once.
+                && status != StatusCode::NOT_FOUND
             {
                 task.copies.keep(key, asked, (status, headers, body));
             }

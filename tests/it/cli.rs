@@ -172,6 +172,8 @@ fn the_readme_shows_every_option_with_its_default() {
     ] {
         assert_eq!(shown, default);
     }
+    let secured = readme.split("```yaml\n").nth(2).unwrap().split("```").next().unwrap();
+    k8scop::config::parse(secured).unwrap();
     for (_, option) in example
         .lines()
         .filter_map(|it| it.trim_start().split_once(": ").map(|(name, _)| (it, name)))

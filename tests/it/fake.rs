@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
@@ -44,10 +45,16 @@ pub enum Reaction {
     Items(Vec<u16>),
     /// Sends this many bytes of an answer that says all is well, and closes.
     CutAfter(usize),
+    /// Sends this many bytes of a whole answer (200, with this body), and closes.
+    Cut(String, usize),
     /// Never answers.
     Hang,
     /// Closes at once.
     Close,
+    /// Resets the connection.
+    Reset,
+    /// Does it after this time.
+    After(Duration, Box<Reaction>),
 }
 
 type Script = dyn Fn(usize, &Asked) -> Reaction + Send + Sync;
@@ -61,15 +68,32 @@ pub struct Fake {
 impl Fake {
     /// Listens on a free port. `script` is asked with the number of the request, from 0.
     pub async fn start(script: impl Fn(usize, &Asked) -> Reaction + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0)), true, script).await
+    }
+
+    /// As [`Self::start`], for many requests: keeps none of them, and their number is always 0.
+    pub async fn start_forgetful(
+        script: impl Fn(&Asked) -> Reaction + Send + Sync + 'static,
+    ) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_on(any, false, move |_, asked| script(asked)).await
+    }
+
+    /// Listens on this address; one that is dropped can be started again where it was.
+    pub async fn start_on(
+        address: SocketAddr,
+        keeps: bool,
+        script: impl Fn(usize, &Asked) -> Reaction + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (script, log): (Arc<Script>, _) = (Arc::new(script), Arc::clone(&asked));
+        let (script, log): (Arc<Script>, _) = (Arc::new(script), keeps.then(|| Arc::clone(&asked)));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(answer_all(stream, Arc::clone(&script), Arc::clone(&log)));
+                connections.spawn(answer_all(stream, Arc::clone(&script), log.clone()));
             }
         });
         Self { address, asked, _tasks: tasks }
@@ -84,28 +108,47 @@ impl Fake {
     }
 }
 
-async fn answer_all(mut stream: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Asked>>>) {
+async fn answer_all(
+    mut stream: TcpStream,
+    script: Arc<Script>,
+    log: Option<Arc<Mutex<Vec<Asked>>>>,
+) {
     let mut buffer = Vec::new();
     while let Some(asked) = read_request(&mut stream, &mut buffer).await {
-        let number = {
+        let number = log.as_ref().map_or(0, |log| {
             let mut log = log.lock().unwrap();
             log.push(asked.clone());
             log.len() - 1
-        };
-        let (bytes, close) = match script(number, &asked) {
+        });
+        let mut reaction = script(number, &asked);
+        while let Reaction::After(time, then) = reaction {
+            tokio::time::sleep(time).await;
+            reaction = *then;
+        }
+        let (bytes, close) = match reaction {
             Reaction::Answer(status, headers, body) => (response(status, &headers, &body), false),
             Reaction::Items(statuses) => (response(200, &[], &items(&asked, &statuses)), false),
-            Reaction::CutAfter(len) => {
-                let whole = response(200, &[], &items(&asked, &[201]));
-                (whole[..len.min(whole.len() - 1)].to_owned(), true)
-            }
+            Reaction::CutAfter(len) => (cut(&items(&asked, &[201]), len), true),
+            Reaction::Cut(body, len) => (cut(&body, len), true),
             Reaction::Hang => std::future::pending().await,
             Reaction::Close => (String::new(), true),
+            Reaction::Reset => {
+                stream.set_zero_linger().unwrap();
+                return;
+            }
+            Reaction::After(..) => unreachable!("done above"),
         };
         if stream.write_all(bytes.as_bytes()).await.is_err() || close {
             return;
         }
     }
+}
+
+/// That many bytes of an answer, and never all of it.
+fn cut(body: &str, len: usize) -> String {
+    let mut whole = response(200, &[], body);
+    whole.truncate(len.min(whole.len() - 1));
+    whole
 }
 
 async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Asked> {

@@ -160,13 +160,13 @@ async fn a_lost_answer_is_harmless_for_events_because_their_ids_are_made() {
 #[tokio::test]
 async fn an_event_is_not_acknowledged_without_its_alert() {
     let fake = Fake::start(|number, _| {
-        Reaction::Items(if number == 0 { vec![201, 429] } else { vec![429] })
+        Reaction::Items(if number == 0 { vec![201, 201, 429] } else { vec![429] })
     })
     .await;
     let k8scop = behind(&fake).await;
-    let (_, answer) = k8scop.bulk("/_bulk", event("a")).await;
-    assert_eq!(statuses(&answer), [429]);
-    let reason = answer["items"][0]["create"]["error"]["reason"].as_str().unwrap();
+    let (_, answer) = k8scop.bulk("/_bulk", creates(&["x"]) + &event("a")).await;
+    assert_eq!(statuses(&answer), [201, 429]);
+    let reason = answer["items"][1]["create"]["error"]["reason"].as_str().unwrap();
     assert!(reason.contains("All secrets of the cluster read"), "{reason}");
     assert!(
         fake.asked()[1..].iter().all(|it| it.actions().len() == 1),
@@ -205,13 +205,13 @@ async fn an_event_that_elasticsearch_cannot_hold_is_stored_without_its_objects()
 #[tokio::test]
 async fn an_event_that_could_not_be_tried_in_a_reduced_form_is_not_refused_for_good() {
     let fake = Fake::start(|number, _| match number {
-        0 => Reaction::Items(vec![400, 201]),
+        0 => Reaction::Items(vec![201, 400, 201]),
         _ => Reaction::Answer(503, vec![], "{}".into()),
     })
     .await;
     let k8scop = behind(&fake).await;
-    let (_, answer) = k8scop.bulk("/_bulk", event("a")).await;
-    assert_eq!(statuses(&answer), [503], "{answer}");
+    let (_, answer) = k8scop.bulk("/_bulk", creates(&["x"]) + &event("a")).await;
+    assert_eq!(statuses(&answer), [201, 503], "{answer}");
     k8scop.check_balance().await;
 }
 

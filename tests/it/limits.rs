@@ -53,7 +53,7 @@ async fn over_the_budget_a_body_is_refused_before_it_is_read() {
         fake.url()
     );
     let k8scop = K8scop::start(&config).await;
-    let large = GOOD.repeat(20_000);
+    let large = GOOD.replace('1', &format!("\"{}\"", "x".repeat(900_000)));
     let (address, first) = (k8scop.url("/_bulk"), large.clone());
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move {

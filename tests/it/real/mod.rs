@@ -2,12 +2,14 @@
 
 mod check;
 mod clients;
-mod elasticsearch;
+mod dead_letter;
+pub mod elasticsearch;
 mod filebeat;
 mod healthy;
 mod kubectl;
 mod outage;
 pub mod parts;
+mod poison;
 mod routes;
 mod scenarios;
 mod stored;
