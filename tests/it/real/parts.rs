@@ -84,7 +84,7 @@ impl Node {
     fn command(&self, what: &str) -> Command {
         let mut command = Command::new(root().join("scripts/elasticsearch"));
         command
-            .args([what, "--port", &self.port.to_string()])
+            .args([what, "--light", "--port", &self.port.to_string()])
             .env("K8SCOP_ES_HEAP", HEAP)
             .stdin(Stdio::null());
         command
