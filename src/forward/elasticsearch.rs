@@ -195,6 +195,7 @@ impl Elasticsearch {
         body: Option<reqwest::Body>,
     ) -> Result<Response, AttemptError> {
         let lease = self.nodes.try_lease().map_err(|_next| no_node())?;
+        let is_streamed = body.as_ref().is_some_and(|it| it.as_bytes().is_none());
         let asked = self.send(&lease, method, path_and_query, headers, body);
         let result = tokio::time::timeout(self.settings.request_timeout, asked)
             .await
@@ -203,6 +204,9 @@ impl Elasticsearch {
             // It may be this request that is answered so: bulk requests find out whether the node works.
             Ok(answer) if is_nodes_fault(answer.status().as_u16()) => drop(lease),
             Ok(_) => lease.succeeded(),
+            // The client may have stopped half-way, which looks like a node that does not answer: clients that leave
+            // must not cut the others off.
+            Err(error) if is_streamed && error.in_doubt => drop(lease),
             Err(_) => lease.failed(),
         }
         result

@@ -195,6 +195,12 @@ impl Preparer {
         Self { policy, classifier }
     }
 
+    /// Most items of one request.
+    #[must_use]
+    pub fn items_max(&self) -> usize {
+        self.policy.items_max
+    }
+
     /// The rules.
     #[must_use]
     pub fn classifier(&self) -> &Classifier {
@@ -582,9 +588,16 @@ impl Prepared {
     /// About how much memory the batch and its answer take (bytes).
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
+        self.batch.len_bytes() as u64
+            + Self::weight_bytes_of(self.plans.len() + self.batch.slot_count())
+    }
+
+    /// About how much memory so many items and their answers take, without their documents (bytes).
+    #[must_use]
+    pub fn weight_bytes_of(items: usize) -> u64 {
         /// An item's answer, and what is kept of it until then.
-        const ITEM_BYTES: usize = 400;
-        (self.batch.len_bytes() + (self.plans.len() + self.batch.slot_count()) * ITEM_BYTES) as u64
+        const ITEM_BYTES: u64 = 400;
+        (items as u64).saturating_mul(ITEM_BYTES)
     }
 
     /// Items in the request.

@@ -45,11 +45,11 @@ pub(super) async fn receive(
     if told_decoded.is_some_and(|it| it > limits.decoded_bytes_max) {
         return Err(too_large(limits.decoded_bytes_max, "limits.decoded_bytes_max"));
     }
-    if !budget.has(told.unwrap_or(FIRST_BYTES)) {
+    let first = told.unwrap_or(FIRST_BYTES);
+    if !budget.has(first) {
         return Err(busy());
     }
-    let mut share =
-        budget.try_take(told.unwrap_or(FIRST_BYTES).min(FIRST_BYTES)).ok_or_else(busy)?;
+    let mut share = budget.try_take(first.min(FIRST_BYTES)).ok_or_else(busy)?;
     let capacity = told.unwrap_or(FIRST_BYTES).min(CAPACITY_BYTES);
     let mut bytes = Vec::with_capacity(usize::try_from(capacity).unwrap_or_default());
     let started = Instant::now();
@@ -79,7 +79,7 @@ pub(super) async fn receive(
             return Err(refusal(408, "timeout_exception", reason));
         }
         if let Some(activity) = activity {
-            activity.received(data.len());
+            activity.moved(data.len());
         }
         bytes.extend_from_slice(&data);
     }
@@ -101,13 +101,16 @@ pub(super) fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
 /// Reads a body that nobody wants, while its request is answered: most clients read no answer before they have sent
 /// all, and a connection that is closed under them looks like one that broke. Up to the limits; then they see that.
 pub(super) async fn drain(mut body: Incoming, limits: Limits) {
-    let mut left = limits.body_bytes_max;
+    let (mut left, started) = (limits.body_bytes_max, Instant::now());
     while let Ok(Some(Ok(frame))) =
         tokio::time::timeout(limits.body_idle_timeout, body.frame()).await
     {
         let len = frame.data_ref().map_or(0, |it| it.len() as u64);
         let Some(rest) = left.checked_sub(len) else { return };
         left = rest;
+        if is_slow(limits.body_bytes_max - left, started, &limits) {
+            return;
+        }
     }
 }
 

@@ -11,6 +11,7 @@ const UNIT_BYTES: u64 = 1024;
 #[derive(Clone, Debug)]
 pub struct Budget {
     units: Arc<Semaphore>,
+    units_max: usize,
     used_bytes: IntGauge,
 }
 
@@ -26,7 +27,8 @@ impl Budget {
     #[must_use]
     pub fn new(bytes_max: u64, used_bytes: IntGauge) -> Self {
         let units = usize::try_from(bytes_max / UNIT_BYTES).unwrap_or(Semaphore::MAX_PERMITS);
-        Self { units: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))), used_bytes }
+        let units_max = units.min(Semaphore::MAX_PERMITS);
+        Self { units: Arc::new(Semaphore::new(units_max)), units_max, used_bytes }
     }
 
     /// A share of `bytes`, unless it is not to be had now.
@@ -38,6 +40,11 @@ impl Budget {
     /// Whether that much is free now. It may be gone when it is asked for.
     pub(super) fn has(&self, bytes: u64) -> bool {
         self.units.available_permits() as u64 >= bytes.div_ceil(UNIT_BYTES)
+    }
+
+    /// Whether so much could be had if nobody else had any.
+    pub(super) fn could_have(&self, bytes: u64) -> bool {
+        self.units_max as u64 >= bytes.div_ceil(UNIT_BYTES)
     }
 
     fn permits(&self, units: u64) -> Option<OwnedSemaphorePermit> {
@@ -65,6 +72,20 @@ impl Share {
         self.permit.merge(permit);
         true
     }
+
+    /// Gives back what is above `bytes`.
+    pub(super) fn shrink_to(&mut self, bytes: u64) {
+        let has = self.permit.num_permits() as u64;
+        let less = has.saturating_sub(bytes.div_ceil(UNIT_BYTES));
+        if usize::try_from(less).ok().and_then(|it| self.permit.split(it)).is_some() {
+            self.budget.used_bytes.sub(i64::try_from(less * UNIT_BYTES).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Whether it could be so large if it were the only one.
+    pub(super) fn could_grow_to(&self, bytes: u64) -> bool {
+        self.budget.could_have(bytes)
+    }
 }
 
 impl Drop for Share {
@@ -88,6 +109,11 @@ mod tests {
         assert!(budget.try_take(2 * 1024 + 1).is_none());
         let two = budget.try_take(1).unwrap();
         assert_eq!(gauge.get(), 9 * 1024);
+        assert!(budget.could_have(10 * 1024) && !one.could_grow_to(10 * 1024 + 1));
+        one.shrink_to(1025);
+        assert_eq!((gauge.get(), one.bytes()), (3 * 1024, 2 * 1024));
+        one.shrink_to(5 * 1024);
+        assert!(one.try_grow_to(4 * 1024));
         drop((one, two));
         assert_eq!(gauge.get(), 0);
         assert!(budget.try_take(10 * 1024).is_some());

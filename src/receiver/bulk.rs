@@ -64,6 +64,15 @@ pub(super) async fn answer(
         Ok(shape) => shape,
         Err(refusal) => return respond::close(respond::refuse(&refusal, &headers)),
     };
+    let told_items = body::number(&headers, "x-elastic-event-count");
+    let items_max = receiver.preparer.items_max();
+    if told_items.is_some_and(|it| it > items_max as u64) {
+        let reason = format!(
+            "the request has more than {items_max} items (limits.items_max): send smaller batches"
+        );
+        let refusal = refusal(413, "content_too_long_exception", reason);
+        return receiver.refuse_body(&refusal, &headers, incoming, activity);
+    }
     let received = body::receive(
         &headers,
         &mut incoming,
@@ -86,14 +95,7 @@ pub(super) async fn answer(
             respond::json(refusal.status, body, headers)
         }
     };
-    let job = Job {
-        who,
-        received,
-        defaults,
-        passed,
-        shape,
-        told_items: body::number(&headers, "x-elastic-event-count"),
-    };
+    let job = Job { who, received, defaults, passed, shape, told_items };
     let (sender, answer) = oneshot::channel();
     let task = Arc::clone(receiver);
     receiver.deliveries.spawn(async move {
@@ -337,6 +339,9 @@ fn prepare(
 ) -> Result<(Prepared, Option<Origin>, Share), Refusal> {
     let (body, mut share) = decoded(receiver, received)?;
     let is_empty = body.is_empty();
+    // Before the work, not after it: a small body may have very many items. Each has a line at least.
+    let items = memchr::memchr_iter(b'\n', &body).count().saturating_add(1);
+    grow(&mut share, Prepared::weight_bytes_of(items.min(receiver.preparer.items_max())))?;
     let writer = who.map(Who::writer);
     let prepared = receiver
         .preparer
@@ -350,9 +355,7 @@ fn prepare(
     let origin = receiver.dead_letters.is_some().then_some(Origin { body, defaults });
     // All of it may have to be kept.
     let kept_bytes = origin.as_ref().map_or(0, |it| it.body.len() + escaped_len(&it.body)) as u64;
-    if !share.try_grow_to(prepared.weight_bytes() + kept_bytes) {
-        return Err(body::busy());
-    }
+    grow(&mut share, prepared.weight_bytes() + kept_bytes)?;
     if prepared.item_count() == 0 {
         // Elasticsearch 8.19's words and status for a body without actions.
         let (kind, reason) = if is_empty {
@@ -379,6 +382,20 @@ fn prepare(
 fn escaped_len(bytes: &[u8]) -> usize {
     let escapes = bytes.iter().filter(|it| **it < b' ' || matches!(**it, b'"' | b'\\'));
     bytes.len() + escapes.map(|it| if *it < b' ' { 5 } else { 1 }).sum::<usize>()
+}
+
+/// Takes more of the budget. What is more than all of it would be sent again for ever.
+fn grow(share: &mut Share, bytes: u64) -> Result<(), Refusal> {
+    if !share.could_grow_to(bytes) {
+        return Err(refusal(
+            413,
+            "content_too_long_exception",
+            format!(
+                "the request takes {bytes} bytes, more than limits.in_flight_bytes_max: send smaller batches"
+            ),
+        ));
+    }
+    if share.try_grow_to(bytes) { Ok(()) } else { Err(body::busy()) }
 }
 
 /// The decompressed body, counted.

@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Largest head of a request (bytes). Elasticsearch's `http.max_header_size` is 16 kB.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// What of a body counts as being of use (bytes).
+/// Places that are left in any case.
+const PLACES_MIN: usize = 16;
+/// What of a body or of an answer counts as being of use (bytes).
 const USEFUL_BYTES: usize = 16 << 10;
 
 /// A connection waits for a request, or for the end of its head.
@@ -33,10 +35,15 @@ const ANSWER: u8 = 2;
 /// shippers out by holding connections open.
 #[derive(Debug)]
 pub(super) struct House {
-    places: usize,
+    /// Fewer than at first, when the system has no room for so many.
+    places: AtomicUsize,
     started: Instant,
     guests: Mutex<Vec<Arc<Activity>>>,
     left: Notify,
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a connection does.
@@ -51,6 +58,8 @@ pub(super) struct Activity {
     doing: AtomicU8,
     /// Bytes read while waiting for the end of a head.
     head_bytes: AtomicUsize,
+    /// The head that came last tells the length of its body in two ways.
+    two_lengths: AtomicBool,
     /// A body that nobody wants is being read, though its request is answered.
     discards: AtomicBool,
     evicted: CancellationToken,
@@ -66,7 +75,7 @@ pub(super) struct Place {
 impl House {
     pub(super) fn new(places: usize) -> Arc<Self> {
         Arc::new(Self {
-            places: places.max(1),
+            places: AtomicUsize::new(places.max(1)),
             started: Instant::now(),
             guests: Mutex::default(),
             left: Notify::new(),
@@ -79,22 +88,44 @@ impl House {
             let left = self.left.notified();
             {
                 let mut guests = self.guests();
-                if guests.len() < self.places {
+                let places = self.places.load(Ordering::Relaxed);
+                if guests.len() < places {
                     let activity = Arc::new(Activity::new(self.started));
                     guests.push(Arc::clone(&activity));
                     return Place { house: Arc::clone(self), activity };
                 }
-                let idle = guests.iter().filter(|it| it.may_be_evicted());
-                if let Some(guest) = idle.min_by_key(|it| it.useful_ms.load(Ordering::Relaxed)) {
-                    guest.evicted.cancel();
-                }
+                // It takes a moment until somebody is gone.
+                let leaving = guests.iter().filter(|it| it.evicted.is_cancelled()).count();
+                evict_idlest(&guests, (guests.len() - places + 1).saturating_sub(leaving));
             }
             left.await;
         }
     }
 
+    /// Has fewer places from now on, for the system has no room for more, and lets go those that are too many. Gives
+    /// back how many places are left.
+    pub(super) fn shrinks(&self) -> usize {
+        let guests = self.guests();
+        let places = (guests.len() / 4 * 3).max(PLACES_MIN);
+        let places = self.places.fetch_min(places, Ordering::Relaxed).min(places);
+        evict_idlest(&guests, guests.len().saturating_sub(places));
+        places
+    }
+
     fn guests(&self) -> MutexGuard<'_, Vec<Arc<Activity>>> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets so many go who have been of no use for longest.
+fn evict_idlest(guests: &[Arc<Activity>], count: usize) {
+    let useful = |it: &&Arc<Activity>| it.useful_ms.load(Ordering::Relaxed);
+    let mut idle: Vec<_> = guests.iter().filter(|it| it.may_be_evicted()).collect();
+    if count < idle.len() {
+        idle.sort_by_cached_key(useful);
+    }
+    for guest in idle.iter().take(count) {
+        guest.evicted.cancel();
     }
 }
 
@@ -113,6 +144,7 @@ impl Activity {
             bytes: AtomicUsize::new(0),
             doing: AtomicU8::new(HEAD),
             head_bytes: AtomicUsize::new(0),
+            two_lengths: AtomicBool::new(false),
             discards: AtomicBool::new(false),
             evicted: CancellationToken::new(),
         };
@@ -121,8 +153,7 @@ impl Activity {
     }
 
     fn is_useful(&self) {
-        let elapsed = self.started.elapsed().as_millis();
-        self.useful_ms.store(u64::try_from(elapsed).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.useful_ms.store(milliseconds(self.started), Ordering::Relaxed);
     }
 
     fn may_be_evicted(&self) -> bool {
@@ -134,8 +165,8 @@ impl Activity {
         self.doing.store(BODY, Ordering::Relaxed);
     }
 
-    /// Bytes of a body came in.
-    pub(super) fn received(&self, bytes: usize) {
+    /// Bytes of a body came in, or of an answer went out.
+    pub(super) fn moved(&self, bytes: usize) {
         if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes >= USEFUL_BYTES {
             self.bytes.store(0, Ordering::Relaxed);
             self.is_useful();
@@ -160,6 +191,12 @@ impl Activity {
         self.discards.store(begins, Ordering::Relaxed);
     }
 
+    /// Whether the head of this request has both Content-Length and Transfer-Encoding. hyper, which reads it, goes by
+    /// the latter, hides the former and hangs up afterwards (RFC 9112, 6.1).
+    pub(super) fn has_two_lengths(&self) -> bool {
+        self.two_lengths.load(Ordering::Relaxed)
+    }
+
     /// Told when the connection has to make room.
     pub(super) async fn evicted(&self) {
         self.evicted.cancelled().await;
@@ -173,11 +210,50 @@ pub(super) struct Guarded<S> {
     activity: Arc<Activity>,
     write_timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// A head that has not ended, as far as it came.
+    head: Option<Vec<u8>>,
+}
+
+/// Whether a head that has ended tells the length of its body in two ways; `None` if it has not ended.
+fn has_two_lengths(head: &[u8]) -> Option<bool> {
+    // Empty lines before a request are skipped.
+    let start = head.iter().position(|it| !matches!(it, b'\r' | b'\n'))?;
+    let (mut content_length, mut transfer_encoding) = (false, false);
+    for line in head.get(start..)?.split_inclusive(|it| *it == b'\n') {
+        let line = line.strip_suffix(b"\n")?;
+        if line.strip_suffix(b"\r").unwrap_or(line).is_empty() {
+            return Some(content_length && transfer_encoding);
+        }
+        let name = line.split(|it| *it == b':').next().unwrap_or_default();
+        content_length |= name.eq_ignore_ascii_case(b"content-length");
+        transfer_encoding |= name.eq_ignore_ascii_case(b"transfer-encoding");
+    }
+    None
 }
 
 impl<S> Guarded<S> {
     pub(super) fn new(stream: S, activity: Arc<Activity>, write_timeout: Duration) -> Self {
-        Self { stream, activity, write_timeout, stalled: None }
+        Self { stream, activity, write_timeout, stalled: None, head: None }
+    }
+
+    /// Looks at the bytes of a head, which begins where nothing was read since the last answer.
+    fn watch_head(&mut self, bytes: &[u8], begins: bool) {
+        if begins {
+            self.head = Some(Vec::new());
+        }
+        let Some(head) = &mut self.head else { return };
+        head.extend_from_slice(bytes);
+        if let Some(two_lengths) = has_two_lengths(head) {
+            self.activity.two_lengths.store(two_lengths, Ordering::Relaxed);
+            self.head = None;
+        }
+    }
+
+    /// A client that reads its answer is of use.
+    fn wrote(&self, poll: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = poll {
+            self.activity.moved(*bytes);
+        }
     }
 
     /// Ends a write that has been waiting for too long.
@@ -211,6 +287,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         let in_head = self.activity.doing.load(Ordering::Relaxed) == HEAD;
         if read > 0 && in_head && !self.activity.discards.load(Ordering::Relaxed) {
             let had = self.activity.head_bytes.fetch_add(read, Ordering::Relaxed);
+            let bytes = buffer.filled().get(before..).unwrap_or_default();
+            self.watch_head(bytes, had == 0);
             // The last read may have brought the beginning of the body.
             if had > HEAD_BYTES_MAX {
                 return Poll::Ready(Err(io::Error::other("the head of a request has no end")));
@@ -227,6 +305,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wrote(&poll);
         self.progress(context, poll)
     }
 
@@ -236,6 +315,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.wrote(&poll);
         self.progress(context, poll)
     }
 
@@ -278,14 +358,47 @@ mod tests {
         assert!(house.guests().is_empty());
     }
 
+    #[test]
+    fn heads_with_two_lengths() {
+        let both = "Content-Length: 1\r\nTRANSFER-ENCODING: chunked\r\n";
+        let of = |text: &str| has_two_lengths(text.as_bytes());
+        assert_eq!(of(&format!("\r\nPOST / HTTP/1.1\r\n{both}\r\n")), Some(true));
+        assert_eq!(of(&format!("POST / HTTP/1.1\n{}\n", both.replace('\r', ""))), Some(true));
+        assert_eq!(of(&format!("POST / HTTP/1.1\r\n{both}\r")), None);
+        assert_eq!(of(&format!("POST / HTTP/1.1\r\nhost: x\r\n\r\n{both}\r\n")), Some(false));
+        assert_eq!(of("POST / HTTP/1.1\r\ncontent-length: 1\r\n\r\n"), Some(false));
+        assert_eq!(of("\r\n\r\n"), None);
+    }
+
+    #[tokio::test]
+    async fn without_room_the_idlest_go() {
+        let house = House::new(100);
+        let mut places = Vec::new();
+        for number in 0..40 {
+            let place = house.enter().await;
+            place.activity.useful_ms.store(number, Ordering::Relaxed);
+            if number == 0 {
+                place.activity.answers();
+            }
+            places.push(place);
+        }
+        assert_eq!(house.shrinks(), 30);
+        let evicted: Vec<_> = places.iter().map(|it| it.activity.evicted.is_cancelled()).collect();
+        assert!(
+            !evicted[0] && evicted[1..11].iter().all(|it| *it) && !evicted[11..].contains(&true)
+        );
+        places.clear();
+        assert_eq!(house.shrinks(), PLACES_MIN);
+    }
+
     #[tokio::test]
     async fn a_trickle_is_of_no_use() {
         let activity = Activity::new(Instant::now() - Duration::from_secs(10));
         let before = activity.useful_ms.swap(1, Ordering::Relaxed);
         assert!(before >= 10_000);
-        activity.received(USEFUL_BYTES - 1);
+        activity.moved(USEFUL_BYTES - 1);
         assert_eq!(activity.useful_ms.load(Ordering::Relaxed), 1);
-        activity.received(1);
+        activity.moved(1);
         assert!(activity.useful_ms.load(Ordering::Relaxed) >= 10_000);
     }
 

@@ -162,11 +162,19 @@ impl Receiver {
 
     async fn routed(self: &Arc<Self>, mut request: Request<Incoming>, route: Route) -> Reply {
         let headers = request.headers();
-        if headers.contains_key(header::TRANSFER_ENCODING)
-            && headers.contains_key(header::CONTENT_LENGTH)
-        {
-            // Whoever stands before us may have read the other one, and seen another request.
-            let reason = "a request has either Content-Length or Transfer-Encoding".into();
+        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        let is_chunked =
+            codings.next().is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        let is_doubtful = headers.contains_key(header::TRANSFER_ENCODING)
+            && (!is_chunked
+                || codings.next().is_some()
+                || headers.contains_key(header::CONTENT_LENGTH))
+            || request.extensions().get::<Arc<Activity>>().is_some_and(|it| it.has_two_lengths());
+        if is_doubtful {
+            // Whoever stands before us may have read it in another way, and seen another request.
+            let reason =
+                "a request has either Content-Length or one Transfer-Encoding, which is chunked"
+                    .into();
             return respond::close(respond::refuse(
                 &respond::refusal(400, "parse_exception", reason),
                 headers,

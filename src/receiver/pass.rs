@@ -12,6 +12,7 @@ use hyper::{
 use super::{
     Receiver, Reply,
     copies::{COPY_BYTES_MAX, COPY_HEADER, Copy, Key},
+    guard::Activity,
     local, nodes, respond,
     respond::refusal,
     route::Pass,
@@ -42,6 +43,12 @@ pub(super) async fn answer(
     pass: Pass,
 ) -> Reply {
     let (parts, body) = request.into_parts();
+    let activity = parts.extensions.get::<Arc<Activity>>().cloned();
+    if let Some(activity) = &activity
+        && body.is_end_stream()
+    {
+        activity.answers();
+    }
     let body = (!body.is_end_stream()).then(|| reqwest::Body::wrap(body));
     let path = parts.uri.path_and_query().map_or("/", |it| it.as_str());
     let asked = Asked { method: parts.method, path, headers: parts.headers };

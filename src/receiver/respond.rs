@@ -33,7 +33,7 @@ fn full(body: impl Into<Bytes>) -> Body {
 }
 
 /// An answer whose body keeps its share of the budget until it is written, or the client is gone.
-pub(super) fn held(answer: Whole, request: &HeaderMap, share: Share) -> Reply {
+pub(super) fn held(answer: Whole, request: &HeaderMap, mut share: Share) -> Reply {
     let encoding = Encoding::of_answer(request, answer.body.len());
     let mut reply = json(answer.status, Bytes::new(), request);
     put_heads(reply.headers_mut(), &answer);
@@ -42,8 +42,9 @@ pub(super) fn held(answer: Whole, request: &HeaderMap, share: Share) -> Reply {
         reply.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
         Some(Bytes::from(body))
     });
-    let body = Full::new(compressed.unwrap_or(answer.body));
-    *reply.body_mut() = Held { body, _share: share }.boxed_unsync();
+    let body = compressed.unwrap_or(answer.body);
+    share.shrink_to(body.len() as u64);
+    *reply.body_mut() = Held { body: full(body), _share: share }.boxed_unsync();
     reply
 }
 
@@ -67,7 +68,7 @@ fn put_heads(headers: &mut HeaderMap, answer: &Whole) {
 }
 
 struct Held {
-    body: Full<Bytes>,
+    body: Body,
     _share: Share,
 }
 
@@ -79,7 +80,7 @@ impl hyper::body::Body for Held {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context).map_err(|never| match never {})
+        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -108,6 +108,10 @@ pub(super) enum Pass {
 /// Finds out where a request goes. The parts of its path are read as Elasticsearch reads them: decoded, the empty
 /// ones left out.
 pub(super) fn route(method: &Method, path: &str, passing: &Passing) -> Route {
+    // `OPTIONS *` and `CONNECT host:port` name nothing that Elasticsearch has.
+    if !path.starts_with('/') {
+        return Route::Refused;
+    }
     let decoded = |part| Some(percent_decode_str(part).decode_utf8().ok()?.into_owned());
     let parts: Option<Vec<String>> =
         path.split('/').filter(|it| !it.is_empty()).map(decoded).collect();
@@ -297,6 +301,14 @@ mod tests {
         ] {
             let method: Method = method.parse().unwrap();
             assert_eq!(of(method.clone(), path), Route::Pass(expected), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_goes_nowhere() {
+        let all = Passing { all: true, also: vec![Pattern::parse("OPTIONS /*").unwrap()] };
+        for (method, path) in [(Method::OPTIONS, "*"), (Method::CONNECT, ""), (Method::GET, "")] {
+            assert_eq!(route(&method, path, &all), Route::Refused, "{method} {path}");
         }
     }
 

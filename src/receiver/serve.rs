@@ -62,7 +62,11 @@ where
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                // Most often no more files may be open. Who holds the others open is not to keep shippers out, and
+                // connections to Elasticsearch need some, too.
+                drop(place);
+                let connections_max = house.shrinks();
+                tracing::warn!(%error, connections_max, "a connection could not be accepted: room is made");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -31,7 +31,9 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("rules", &["classify", "forward", "receiver", "config", "prepare", "bulk", "unwrap"]),
     ("classify", &["forward", "receiver", "config", "prepare", "bulk"]),
     ("forward", &["rules", "classify", "unwrap", "receiver", "config", "prepare", "event"]),
-    ("receiver", &["config", "demo", "app", "cli"]),
+    ("receiver", &["config", "demo", "app", "cli", "check", "dead_letter"]),
+    ("dead_letter", &["receiver", "check", "demo", "app", "cli"]),
+    ("check", &["receiver", "dead_letter", "demo", "app", "cli"]),
 ];
 
 fn root() -> PathBuf {
