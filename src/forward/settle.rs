@@ -669,13 +669,13 @@ fn unavailable(error: &AttemptError) -> Whole {
     }
 }
 
-/// What is said of a request of which no item was taken, because of this one.
+/// What is said of a request of which no item is stored with all that belongs to it, because of this slot.
 pub(crate) fn whole_of(item: &AnswerItem) -> Whole {
     let status = if item.status == 429 { 429 } else { 503 };
     let refusal = Refusal {
         status,
         kind: "k8scop_output_unavailable_exception",
-        reason: format!("no item was taken, the first one because of {}", item.error()),
+        reason: format!("no item is stored with its alerts: {}", item.error()),
     };
     Whole {
         status,

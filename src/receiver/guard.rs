@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Largest head of a request (bytes). Elasticsearch's `http.max_header_size` is 16 kB.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+/// In a full house, room is made for this part of it at once.
+const ROOM_PART: usize = 64;
 /// Places that are left in any case.
 const PLACES_MIN: usize = 16;
 /// What of a body or of an answer counts as being of use (bytes).
@@ -94,9 +96,10 @@ impl House {
                     guests.push(Arc::clone(&activity));
                     return Place { house: Arc::clone(self), activity };
                 }
-                // It takes a moment until somebody is gone.
+                // Some more than one: it takes a moment until one is gone, and those who wait outside may be many.
                 let leaving = guests.iter().filter(|it| it.evicted.is_cancelled()).count();
-                evict_idlest(&guests, (guests.len() - places + 1).saturating_sub(leaving));
+                let room = (places / ROOM_PART).max(1);
+                evict_idlest(&guests, (guests.len() - places + room).saturating_sub(leaving));
             }
             left.await;
         }
