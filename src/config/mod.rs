@@ -221,6 +221,7 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
             body_idle_timeout: Duration::from_secs(limits.body_idle_timeout_s),
             body_bytes_per_s_min: limits.body_bytes_per_s_min,
             request_deadline: Duration::from_secs(limits.request_deadline_s),
+            shard_timeout: Duration::from_secs(raw.elasticsearch.request_timeout_s) * 2 / 3,
         },
         passing,
         in_flight_bytes_max: limits.in_flight_bytes_max,

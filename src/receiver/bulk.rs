@@ -54,7 +54,8 @@ pub(super) async fn answer(
     let activity = parts.extensions.remove::<Arc<Activity>>();
     let headers = parts.headers;
     let query = parts.uri.query().unwrap_or_default();
-    let Params { defaults, mut passed, shape } = params::params(defaults, query, &headers);
+    let Params { defaults, mut passed, shape } =
+        params::params(defaults, query, &headers, receiver.limits.shard_timeout);
     if params::is_vendored(&headers)
         && product(receiver, &headers).await.is_some_and(|it| it.is_opensearch)
     {

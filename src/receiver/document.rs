@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hyper::{HeaderMap, Request, body::Incoming, header::HeaderValue};
 use jiff::Timestamp;
@@ -54,7 +57,8 @@ pub(super) async fn answer(
         activity.answers();
     }
     let as_it_came = received.bytes.clone();
-    let job = job(&document, parts.uri.query().unwrap_or_default(), &parts.headers);
+    let query = parts.uri.query().unwrap_or_default();
+    let job = job(&document, query, &parts.headers, receiver.limits.shard_timeout);
     let (sender, outcome) = oneshot::channel();
     let task = Arc::clone(receiver);
     receiver.deliveries.spawn(async move {
@@ -103,7 +107,7 @@ struct Job {
     passed: Passed,
 }
 
-fn job(document: &Document, query: &str, headers: &HeaderMap) -> Job {
+fn job(document: &Document, query: &str, headers: &HeaderMap, shard_timeout: Duration) -> Job {
     let (mut op, mut own, mut rest) = (document.op, String::new(), Vec::new());
     for pair in query.split('&') {
         match pair.split_once('=') {
@@ -130,7 +134,7 @@ fn job(document: &Document, query: &str, headers: &HeaderMap) -> Job {
     action.push_str(&own);
     action.push_str("}}\n");
     let Params { defaults, passed, .. } =
-        params::params(Defaults::default(), &rest.join("&"), headers);
+        params::params(Defaults::default(), &rest.join("&"), headers, shard_timeout);
     Job { action, defaults, passed }
 }
 

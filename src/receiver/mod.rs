@@ -54,6 +54,9 @@ pub struct Limits {
     pub body_bytes_per_s_min: u64,
     /// Longest time from a whole body to its answer; the output is tried as long.
     pub request_deadline: Duration,
+    /// Longest time that Elasticsearch may wait for a shard. Less than our wait for its answer, so that it is heard
+    /// which items were stored.
+    pub shard_timeout: Duration,
 }
 
 /// Everything that a request needs.

@@ -11,10 +11,6 @@ use crate::{
     forward::Passed,
 };
 
-/// Longest time that Elasticsearch may wait for a shard (its parameter `timeout`, 1 minute by default). It is less
-/// than our own wait for its answer, so that it is heard which items were stored.
-const SHARD_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// What URL and headers of a bulk request say.
 #[derive(Debug)]
 pub(super) struct Params {
@@ -66,10 +62,16 @@ pub(super) fn not_lines() -> Refusal {
     refusal(406, "media_type_header_exception", reason.into())
 }
 
-/// Sorts what URL and headers say.
-pub(super) fn params(defaults: Defaults, query: &str, headers: &HeaderMap) -> Params {
+/// Sorts what URL and headers say. `shard_timeout` is the longest time that Elasticsearch may wait for a shard (its
+/// parameter `timeout`, 1 minute by default).
+pub(super) fn params(
+    defaults: Defaults,
+    query: &str,
+    headers: &HeaderMap,
+    shard_timeout: Duration,
+) -> Params {
     let mut params = Params { defaults, passed: Passed::default(), shape: Shape::default() };
-    let (mut rest, mut sound, mut timeout) = (Vec::new(), true, Some(SHARD_TIMEOUT));
+    let (mut rest, mut sound, mut timeout) = (Vec::new(), true, Some(shard_timeout));
     // Elasticsearch takes both signs between parameters (8.19, `RestUtils.decodeQueryString`).
     for pair in query.split(['&', ';']).filter(|it| !it.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -99,10 +101,8 @@ pub(super) fn params(defaults: Defaults, query: &str, headers: &HeaderMap) -> Pa
             }
         }
     }
-    match timeout {
-        Some(told) if told < SHARD_TIMEOUT => rest.push(format!("timeout={}ms", told.as_millis())),
-        Some(_) => rest.push(format!("timeout={}s", SHARD_TIMEOUT.as_secs())),
-        None => (),
+    if let Some(told) = timeout {
+        rest.push(format!("timeout={}ms", told.min(shard_timeout).as_millis()));
     }
     params.passed = Passed { headers: passed_headers(headers), query: rest.join("&"), sound };
     params
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     fn read(query: &str) -> Params {
-        params(Defaults::default(), query, &HeaderMap::new())
+        params(Defaults::default(), query, &HeaderMap::new(), Duration::from_secs(20))
     }
 
     #[test]
@@ -210,14 +210,18 @@ mod tests {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        let Params { defaults, passed, shape } = params(Defaults::default(), query, &headers);
+        let Params { defaults, passed, shape } =
+            params(Defaults::default(), query, &headers, Duration::from_secs(20));
         assert_eq!(defaults.pipeline.as_deref(), Some("a b"));
         assert_eq!(
             (defaults.routing.as_deref(), defaults.require_alias),
             (Some("r s"), Some(true))
         );
         assert_eq!(shape, Shape { filter_path: Some("errors,items".into()), pretty: true });
-        assert_eq!((passed.query.as_str(), passed.sound), ("refresh=wait_for&timeout=20s", true));
+        assert_eq!(
+            (passed.query.as_str(), passed.sound),
+            ("refresh=wait_for&timeout=20000ms", true)
+        );
         let mut names: Vec<_> = passed.headers.keys().map(|it| it.as_str()).collect();
         names.sort_unstable();
         assert_eq!(names, ["accept", "authorization", "content-type", "x-opaque-id"]);
@@ -243,9 +247,9 @@ mod tests {
 
     #[test]
     fn times() {
-        assert_eq!(read("").passed.query, "timeout=20s");
+        assert_eq!(read("").passed.query, "timeout=20000ms");
         assert_eq!(read("timeout=5000ms").passed.query, "timeout=5000ms");
-        assert_eq!(read("timeout=1m").passed.query, "timeout=20s");
+        assert_eq!(read("timeout=1m").passed.query, "timeout=20000ms");
         assert_eq!(duration("3h"), Some(Duration::from_secs(10_800)));
         assert_eq!(duration("99999999999999999999s"), None);
         assert_eq!((duration("s"), duration("5")), (None, None));

@@ -419,7 +419,7 @@ async fn parameters_of_the_url_reach_the_items_and_not_the_alerts() {
     let (_, answer) = k8scop.bulk(path, body).await;
     assert_eq!(answer["items"][0]["index"]["_index"], "logs-mine");
     let asked = fake.asked();
-    assert_eq!(asked[0].line, "POST /_bulk?refresh=wait_for&timeout=20s HTTP/1.1");
+    assert_eq!(asked[0].line, "POST /_bulk?refresh=wait_for&timeout=20000ms HTTP/1.1");
     let actions = asked[0].actions();
     assert_eq!(
         actions[0],
@@ -527,7 +527,7 @@ async fn documents_of_audit_events_are_classified_on_every_road() {
     assert_eq!((&answer["_index"], &answer["_id"]), (&json!("logs-x"), &json!("7")));
     assert!(answer.get("status").is_none(), "{answer}");
     let asked = fake.asked();
-    assert_eq!(asked[0].line, "POST /_bulk?refresh=true&timeout=20s HTTP/1.1");
+    assert_eq!(asked[0].line, "POST /_bulk?refresh=true&timeout=20000ms HTTP/1.1");
     assert_eq!(asked[0].actions().len(), 2, "the event and its alert");
     // Spread over lines, as people write JSON.
     let pretty =
