@@ -153,6 +153,11 @@ fn items(body: &[u8], defaults: &Defaults, max: usize) -> Result<Vec<Shape>, Too
 
 /// Every line belongs to one item, and no line changes what another item is.
 fn split(body: &[u8], defaults: &Defaults) {
+    // A byte order mark is passed over where a body begins, and only there.
+    let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+    if body.starts_with("\u{feff}".as_bytes()) {
+        return;
+    }
     let unlimited = |body: &[u8]| items(body, defaults, usize::MAX).expect("no limit");
     let all = unlimited(body);
     if all.len() > ITEMS_MAX {

@@ -63,14 +63,8 @@ impl<'a, 'd> Items<'a, 'd> {
     #[must_use]
     pub fn new(body: &'a [u8], defaults: &'d Defaults, items_max: usize) -> Self {
         // Elasticsearch passes over a byte order mark.
-        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
-        Self {
-            lines: Lines { rest: body },
-            len: body.len(),
-            defaults,
-            left: items_max,
-            limit: items_max,
-        }
+        let rest = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+        Self { lines: Lines { rest }, len: body.len(), defaults, left: items_max, limit: items_max }
     }
 
     /// The next item. `members` takes the root members of its document, so that nothing reads it twice.
@@ -291,6 +285,16 @@ mod tests {
             end = item.origin.end;
         }
         assert_eq!(end, body.len());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over() {
+        let body = "\u{feff}{\"index\":{}}\n{\"a\":1}\n";
+        check(body, &["index={\"a\":1}"]);
+        let defaults = Defaults { index: Some("i".into()), ..Defaults::default() };
+        let mut items = Items::new(body.as_bytes(), &defaults, 9);
+        let item = items.next_into(&mut Vec::new()).unwrap().unwrap();
+        assert_eq!(item.origin, 3..body.len());
     }
 
     #[test]
