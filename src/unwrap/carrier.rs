@@ -148,7 +148,9 @@ fn decoded<'a>(members: &[Member<'a>]) -> Option<(&'a str, Vec<Member<'a>>)> {
     let inner: Vec<_> = json::members(audit).take(json::MEMBERS_MAX).collect();
     let has = |name| json::member(&inner, name).is_some();
     // GKE's and AKS's own forms are other events in other clothes; they pass as they came.
-    let native = (has("auditID") || has("verb")) && !has("protoPayload") && !has("properties");
+    let native = (has("auditID") || has("verb") || is_audit(&inner))
+        && !has("protoPayload")
+        && !has("properties");
     native.then_some((audit, inner))
 }
 

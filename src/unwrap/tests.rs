@@ -178,6 +178,16 @@ fn a_raw_line_and_keys_at_the_root() {
 }
 
 #[test]
+fn what_was_written_once_is_found_again_where_it_was_put() {
+    let event = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","stage":"Panic","user":{"username":"u"}}"#;
+    let root = event.replacen('{', &format!("{{\"message\":{},", json!(AUDIT)), 1);
+    let (place, _, written) = unwrapped_with(&root, &settings()).unwrap();
+    assert_eq!(place, Place::Root);
+    let (again, ..) = unwrapped_with(&written, &settings()).unwrap();
+    assert_eq!(again, Place::Decoded, "{written}");
+}
+
+#[test]
 fn bytes_of_the_event_are_spliced_not_encoded_again() {
     let inner = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"a","x":[1.0E+2, 1e40,"\u00e9\/"],"stage":"s"}"#;
     let document = json!({"message": inner}).to_string();
