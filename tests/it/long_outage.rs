@@ -135,7 +135,12 @@ async fn send(address: String, sender: usize, stop: Arc<AtomicBool>) -> (Vec<Hea
         let body: String = (sent..sent + EVENTS).map(|it| event(sender, it).1).collect();
         loop {
             let start = Instant::now();
-            let answer = client.post(&address).body(body.clone()).send().await.unwrap();
+            let Ok(answer) = client.post(&address).body(body.clone()).send().await else {
+                // A connection that broke: every shipper sends the same again.
+                tell("a connection broke");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            };
             let status = answer.status().as_u16();
             let answer = answer.text().await.unwrap();
             let (at, took) = (Instant::now(), start.elapsed());
