@@ -62,8 +62,8 @@ pub(super) struct Activity {
     head_bytes: AtomicUsize,
     /// The head that came last tells the length of its body in two ways.
     two_lengths: AtomicBool,
-    /// A body that nobody wants is being read, though its request is answered.
-    discards: AtomicBool,
+    /// Bodies that nobody wants and that are still being read, though their requests are answered.
+    discards: AtomicUsize,
     evicted: CancellationToken,
 }
 
@@ -148,7 +148,7 @@ impl Activity {
             doing: AtomicU8::new(HEAD),
             head_bytes: AtomicUsize::new(0),
             two_lengths: AtomicBool::new(false),
-            discards: AtomicBool::new(false),
+            discards: AtomicUsize::new(0),
             evicted: CancellationToken::new(),
         };
         new.is_useful();
@@ -191,7 +191,11 @@ impl Activity {
     /// A body is read that nobody wants, until it ends.
     pub(super) fn discards(&self, begins: bool) {
         self.head_bytes.store(0, Ordering::Relaxed);
-        self.discards.store(begins, Ordering::Relaxed);
+        if begins {
+            self.discards.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.discards.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Whether the head of this request has both Content-Length and Transfer-Encoding. hyper, which reads it, goes by
@@ -288,7 +292,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
         let read = buffer.filled().len().saturating_sub(before);
         let in_head = self.activity.doing.load(Ordering::Relaxed) == HEAD;
-        if read > 0 && in_head && !self.activity.discards.load(Ordering::Relaxed) {
+        if read > 0 && in_head && self.activity.discards.load(Ordering::Relaxed) == 0 {
             let had = self.activity.head_bytes.fetch_add(read, Ordering::Relaxed);
             let bytes = buffer.filled().get(before..).unwrap_or_default();
             self.watch_head(bytes, had == 0);

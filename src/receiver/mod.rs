@@ -246,11 +246,11 @@ impl Receiver {
         // Who asks whether it may send is answered that it may not; reading would say that it may.
         if !body.is_end_stream() && !request.contains_key(header::EXPECT) {
             let limits = self.limits.clone();
+            // At once: what comes in before the task begins is no head either.
+            if let Some(activity) = &activity {
+                activity.discards(true);
+            }
             self.deliveries.spawn(async move {
-                let activity = activity.as_deref();
-                if let Some(activity) = activity {
-                    activity.discards(true);
-                }
                 body::drain(body, limits).await;
                 if let Some(activity) = activity {
                     activity.discards(false);
