@@ -653,6 +653,21 @@ impl Prepared {
         for (place, plan) in self.plans.iter().enumerate() {
             if let Some((_, letter)) = dead.next_if(|(it, _)| *it == place) {
                 let (index, id) = (plan.index.as_deref(), plan.id.as_deref());
+                // Kept or not, an event without its alert is not done with.
+                let failed = match &plan.fate {
+                    Fate::Sent { slot, alerts, .. } => {
+                        self.alerts_of(*slot, alerts, answers, rule_titles, &mut tally)
+                    }
+                    Fate::Refused(_) => None,
+                };
+                if let Some(refusal) = failed {
+                    match slot(refusal.status, false) {
+                        Slot::Returned => tally.returned += 1,
+                        _ => tally.rejected += 1,
+                    }
+                    reply.refused(&plan.name, index, id, &refusal);
+                    continue;
+                }
                 match letter {
                     Letter::Kept => {
                         tally.dead_lettered += 1;
@@ -664,10 +679,6 @@ impl Prepared {
                             "refused for good, and cannot be kept as a dead letter for now";
                         reply.refused(&plan.name, index, id, &unavailable(reason));
                     }
-                }
-                // Its alerts, if any, are told of like any other's.
-                if let Fate::Sent { slot, alerts, .. } = &plan.fate {
-                    self.alerts_of(*slot, alerts, answers, rule_titles, &mut tally);
                 }
                 continue;
             }

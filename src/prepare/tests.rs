@@ -102,6 +102,21 @@ fn an_event_is_rerouted_with_an_id_of_its_own_and_its_alerts() {
 }
 
 #[test]
+fn a_dead_letter_does_not_stand_for_the_alert() {
+    let body =
+        format!("{{\"create\":{{\"_index\":\"a\"}}}}\n{}\n", in_message(&audit("a", "secrets")));
+    let prepared = prepared(&preparer(policy()), body.as_bytes());
+    let told = |alert| {
+        let dead = [(0, Letter::Kept)];
+        let (text, tally) = prepared.reply(&answers(&[400, alert]), &dead, 1, &|_| "rule".into());
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        (answer["items"][0]["create"]["status"].as_u64(), tally.dead_lettered, tally.returned)
+    };
+    assert_eq!(told(201), (Some(201), 1, 0));
+    assert_eq!(told(503), (Some(503), 0, 1), "the alert is not stored: to be sent again");
+}
+
+#[test]
 fn an_event_of_several_lines_brings_no_actions() {
     let event = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"a","requestObject":[
 {"index":{"_index":"x"}}
