@@ -46,6 +46,8 @@ pub struct AuditEvent<'a> {
     pub decision: Text<'a>,
     /// `annotations`: `authorization.k8s.io/reason`
     pub decision_reason: Text<'a>,
+    /// `annotations`: `audit.k8s.io/truncated`. The API server left the bodies out for their size.
+    pub is_truncated: bool,
     /// `requestReceivedTimestamp`
     pub received: Text<'a>,
     /// `stageTimestamp`
@@ -125,6 +127,9 @@ impl<'a> AuditEvent<'a> {
                         }
                         Some("authorization.k8s.io/reason" | "authorization_k8s_io/reason") => {
                             self.decision_reason = json::string(member.value);
+                        }
+                        Some("audit.k8s.io/truncated" | "audit_k8s_io/truncated") => {
+                            self.is_truncated = member.value == "\"true\"";
                         }
                         _ => (),
                     }

@@ -7,18 +7,18 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::rules::Rule;
+use crate::{
+    rules::Rule,
+    unwrap::{Broken, Provider},
+};
 
 /// Seconds; from a loopback answer to a request that waited for its deadline.
 const SECONDS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
 
 /// How a bulk item ended: the values of the label `result`.
-pub const ITEM_RESULTS: [&str; 5] =
-    ["stored", "duplicate", "rejected", "dead_lettered", "returned"];
-
-/// Where an audit event comes from: the values of the label `provider`.
-pub const PROVIDERS: [&str; 2] = ["plain", "eks"];
+pub const ITEM_RESULTS: [&str; 6] =
+    ["stored", "duplicate", "rejected", "dead_lettered", "returned", "dropped"];
 
 /// All metrics of the process.
 ///
@@ -55,6 +55,10 @@ pub struct Metrics {
     pub unwrapped_events: IntCounterVec,
     /// Documents that start like an audit event and are none.
     pub decode_errors: IntCounterVec,
+    /// Audit events that came without their end.
+    pub truncated_events: IntCounter,
+    /// Lines of the control plane.
+    pub control_plane_lines: IntCounter,
     /// Audit events that were stored without their objects.
     pub reduced_events: IntCounter,
     /// Hits of each rule.
@@ -166,13 +170,21 @@ impl Metrics {
             )?,
             unwrapped_events: counters(
                 "k8scop_unwrapped_events_total",
-                "Kubernetes audit events found, by provider: eks (from CloudWatch), plain.",
+                "Kubernetes audit events found, by provider: eks (CloudWatch), gke, aks, openshift, plain.",
                 &["provider"],
             )?,
             decode_errors: counters(
                 "k8scop_decode_errors_total",
                 "Documents that passed as they came, by reason.",
                 &["input", "reason"],
+            )?,
+            truncated_events: counter(
+                "k8scop_truncated_events_total",
+                "Audit events that were cut on their way; what stood before the cut is stored.",
+            )?,
+            control_plane_lines: counter(
+                "k8scop_control_plane_lines_total",
+                "Log lines of the control plane that are no audit events.",
             )?,
             reduced_events: counter(
                 "k8scop_reduced_events_total",
@@ -224,14 +236,16 @@ impl Metrics {
         for result in ["created", "duplicate", "failed"] {
             self.settled_alerts.with_label_values(&[result]);
         }
-        for provider in PROVIDERS {
-            self.unwrapped_events.with_label_values(&[provider]);
+        for provider in Provider::ALL {
+            self.unwrapped_events.with_label_values(&[provider.name()]);
         }
         for reason in ["missing", "malformed", "unknown", "forbidden"] {
             self.unauthorized_requests.with_label_values(&[reason]);
         }
         self.received_items.with_label_values(&["bulk"]);
-        self.decode_errors.with_label_values(&["bulk", "broken_audit_event"]);
+        for reason in Broken::ALL {
+            self.decode_errors.with_label_values(&["bulk", reason.name()]);
+        }
         self.rules_loaded.set(i64::try_from(rules.len()).unwrap_or(i64::MAX));
         for rule in rules {
             self.rule_matches.with_label_values(&[rule.title.as_str(), rule.level.name()]);

@@ -42,8 +42,7 @@ fn preparer(variant: u8) -> Preparer {
         },
         unwrap: unwrap::Settings {
             preserve_original: variant & 3 == 3,
-            objects: [Objects::DropMetadata, Objects::DropManagedFields, Objects::Full]
-                [usize::from(variant) % 3],
+            objects: OBJECTS[usize::from(variant) % OBJECTS.len()],
             depth_max: DEPTH_MAX,
             cluster: (variant & 1 == 0).then(|| "c\"\n".into()),
         },
@@ -53,6 +52,9 @@ fn preparer(variant: u8) -> Preparer {
     };
     Preparer::new(policy, Classifier::new(built_in_rules()).expect("the rules that are built in"))
 }
+
+const OBJECTS: [Objects; 5] =
+    [Objects::DropMetadata, Objects::Slim, Objects::String, Objects::Flattened, Objects::Full];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((flags, data)) = chosen(data) else { return };

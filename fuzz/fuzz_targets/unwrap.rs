@@ -17,6 +17,9 @@ use k8scop_fuzz::{built_in_rules, chosen, has_key_twice, is_json, now, value};
 static RULES: LazyLock<Classifier> =
     LazyLock::new(|| Classifier::new(built_in_rules()).expect("the rules that are built in"));
 
+const OBJECTS: [Objects; 5] =
+    [Objects::DropMetadata, Objects::Slim, Objects::String, Objects::Flattened, Objects::Full];
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((flags, document)) = chosen(data) else { return };
     // A line of a bulk body.
@@ -25,8 +28,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     };
     let settings = Settings {
         preserve_original: flags & 1 != 0,
-        objects: [Objects::DropMetadata, Objects::DropManagedFields, Objects::Full]
-            [usize::from(flags >> 1) % 3],
+        objects: OBJECTS[usize::from(flags >> 1) % OBJECTS.len()],
         depth_max: if flags & 8 == 0 { 1000 } else { 8 },
         cluster: (flags & 16 == 0).then(|| "c".into()),
     };

@@ -227,6 +227,11 @@ impl<'a> Action<'a> {
         self.write_as(op, &self.index, Some(id), defaults, out, |_| true);
     }
 
+    /// Appends the line as the client wrote it, but without an `_id`: for one of several documents.
+    pub fn write_without_id(&self, defaults: &Defaults, out: &mut String) {
+        self.write_as(self.op, &self.index, None, defaults, out, |_| true);
+    }
+
     fn write_as(
         &self,
         op: Op,

@@ -123,6 +123,15 @@ impl ReplyWriter {
         self.items.push_str(",\"result\":\"noop\",\"status\":200}}");
     }
 
+    /// An item of which nothing was to be stored. Said as Elasticsearch says it of its ingest processor `drop` (8.19,
+    /// `IngestService`, `BulkRequestModifier.markItemAsDropped`).
+    pub fn dropped(&mut self, name: &str, index: &str, id: Option<&str>) {
+        self.open(name, index);
+        self.items.push_str(",\"_id\":");
+        json::push_string(&mut self.items, id.unwrap_or("auto-generated"));
+        self.items.push_str(",\"_version\":-3,\"result\":\"noop\",\"_shards\":{\"total\":0,\"successful\":0,\"failed\":0},\"status\":200}}");
+    }
+
     /// An item whose document is a dead letter now: taken, but not where the client wanted it. Said as Elasticsearch
     /// says it of its failure store (8.19, `IndexDocFailureStoreStatus`).
     pub fn dead_letter(&mut self, name: &str, index: &str, id: Option<&str>) {

@@ -213,6 +213,7 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
             // A document grows by a third or so; the rest is room for alerts.
             batch_bytes_max: usize::try_from(limits.decoded_bytes_max.saturating_mul(2))
                 .unwrap_or(usize::MAX),
+            inflated_bytes_max: usize::try_from(limits.decoded_bytes_max).unwrap_or(usize::MAX),
         },
         rules: read_rules(&raw)?,
         limits: Limits {

@@ -283,7 +283,10 @@ pub struct RawAudit {
     /// `_id` where the shipper gave none. `audit`: from cluster, auditID, stage, and time, user, verb and URI of
     /// the request; `elasticsearch`: its own.
     pub ids: Ids,
-    /// `requestObject` and `responseObject`: `drop_metadata`, `drop_managed_fields` or `full`.
+    /// What is kept of `requestObject` and `responseObject`. `drop_metadata`: all but their own `metadata`, as Elastic
+    /// does; `slim`: all but their `status`, and of `metadata` names, labels, annotations and owners; `string`: JSON
+    /// text in `requestObject_raw` and `responseObject_raw`; `flattened`: all of them, for that field type (see
+    /// `pipelines/templates/README.md`); `full`: as they came. `managedFields` go with all but `full`.
     pub objects: Objects,
     /// Keep the event's text in `event.original`.
     pub preserve_original: bool,

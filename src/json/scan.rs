@@ -157,6 +157,15 @@ pub fn object<'a>(
     }
 }
 
+/// The first JSON value of `text`, which may have more after it, and what is left then.
+pub fn first(text: &str, depth_max: usize) -> Result<(&str, &str), JsonError> {
+    let mut scanner = Scanner::new(text, depth_max);
+    scanner.blanks();
+    let start = scanner.at;
+    scanner.value(1)?;
+    Ok((scanner.slice(start), text.get(scanner.at..).unwrap_or_default()))
+}
+
 /// Goes through the members of an object that was checked before; none for any other value.
 pub fn members(object_text: &str) -> Members<'_> {
     Members { scanner: opened(object_text, Kind::Object) }

@@ -67,23 +67,31 @@ fn refused(plan: &Plan, answers: &[AnswerItem]) -> Option<Refused> {
     if matches!(plan.name.as_ref(), "update" | "delete") {
         return None;
     }
-    match &plan.fate {
+    if let Fate::Refused(refusal) = &plan.fate {
         // What the client may not write (403) is not written elsewhere.
-        Fate::Refused(refusal) => (refusal.status == 400).then(|| Refused {
+        return (refusal.status == 400).then(|| Refused {
             status: refusal.status,
             kind: refusal.kind.to_owned(),
             reason: refusal.reason.clone(),
-        }),
-        Fate::Sent { slot: place, conflict_is_success, .. } => {
-            let answer = answers.get(*place)?;
-            let is_refused = matches!(slot(answer.status, *conflict_is_success), Slot::Rejected);
-            (is_refused && !matches!(answer.status, 401 | 403 | 409)).then(|| Refused {
-                status: answer.status,
-                kind: answer.error_kind().unwrap_or_default().into_owned(),
-                reason: answer.error_reason().unwrap_or_default().into_owned(),
-            })
+        });
+    }
+    let mut refused = None;
+    for sent in plan.fate.sent() {
+        let answer = answers.get(sent.slot)?;
+        match slot(answer.status, sent.conflict_is_success) {
+            // It comes again, and with it the parts that are refused.
+            Slot::Returned => return None,
+            Slot::Rejected if !matches!(answer.status, 401 | 403 | 409) => {
+                refused.get_or_insert(answer);
+            }
+            Slot::Stored | Slot::Duplicate | Slot::Rejected => (),
         }
     }
+    refused.map(|answer| Refused {
+        status: answer.status,
+        kind: answer.error_kind().unwrap_or_default().into_owned(),
+        reason: answer.error_reason().unwrap_or_default().into_owned(),
+    })
 }
 
 fn write(

@@ -6,7 +6,13 @@
 
 mod dead_letter;
 
-use std::{borrow::Cow, fmt::Write, ops::Range, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt::Write,
+    ops::{ControlFlow, Range},
+    slice,
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -21,7 +27,10 @@ use crate::{
     classify::{self, Alert, Classifier},
     json::{self, Member},
     rules::{Level, OncePer},
-    unwrap::{self, Found, Labels, Reduced, Scratch},
+    unwrap::{
+        self, Broken, Buffers, Found, Labels, Line, Part, Piece, Provider, Record, Reduced,
+        Scratch, Unread,
+    },
 };
 
 pub use self::dead_letter::{DATASET_DEAD_LETTERS, DeadLetters, Letter};
@@ -98,6 +107,8 @@ pub struct Policy {
     pub depth_max: usize,
     /// Most bytes that one request may become.
     pub batch_bytes_max: usize,
+    /// Most bytes that are decompressed inside the documents of one request.
+    pub inflated_bytes_max: usize,
 }
 
 /// A request, ready to be sent.
@@ -114,17 +125,30 @@ pub struct Prepared {
 /// What was found in a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Audit events.
-    pub audit: u64,
-    /// Those of them that came through CloudWatch.
-    pub eks: u64,
-    /// Documents that start like an audit event and are none.
-    pub broken: u64,
+    /// Audit events, in the order of [`Provider::ALL`].
+    pub audit: [u64; Provider::ALL.len()],
+    /// Those of them that were cut on their way.
+    pub cut: u64,
+    /// Lines of the control plane.
+    pub lines: u64,
+    /// Documents that look like an audit event and cannot be read, in the order of [`Broken::ALL`].
+    pub broken: [u64; Broken::ALL.len()],
+    /// Parts of which nothing was to be stored.
+    pub dropped: u64,
     /// Hits of each rule, by its place.
     pub hits: Vec<(usize, u64)>,
 }
 
-/// How the items of a request ended. `stored + duplicate + rejected + dead_lettered + returned` is their number.
+impl Counts {
+    /// Audit events of all providers.
+    #[must_use]
+    pub fn audit_sum(&self) -> u64 {
+        self.audit.iter().sum()
+    }
+}
+
+/// How the items of a request ended. `stored + duplicate + rejected + dead_lettered + returned + dropped` is their
+/// number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Elasticsearch stored it.
@@ -137,6 +161,8 @@ pub struct Tally {
     pub dead_lettered: u64,
     /// Not stored; the shipper is to send it again (429, 5xx).
     pub returned: u64,
+    /// Nothing of it was to be stored.
+    pub dropped: u64,
     /// Alerts that are stored, and their rule.
     pub alerts_created: Vec<usize>,
     /// Alerts that were there already.
@@ -158,16 +184,32 @@ struct Plan {
 #[derive(Debug)]
 enum Fate {
     Refused(Refusal),
-    Sent {
-        /// The slot of the document; those of the alerts follow.
-        slot: usize,
-        /// The rule of each alert.
-        alerts: Vec<usize>,
-        /// What the document holds.
-        holds: Holds,
-        /// A 409 says that an earlier try stored it: the `_id` or the `create` is ours, not the client's.
-        conflict_is_success: bool,
-    },
+    Sent(Sent),
+    /// The document became several, or none.
+    Several(Vec<Sent>),
+}
+
+impl Fate {
+    fn sent(&self) -> &[Sent] {
+        match self {
+            Self::Refused(_) => &[],
+            Self::Sent(sent) => slice::from_ref(sent),
+            Self::Several(all) => all,
+        }
+    }
+}
+
+/// A document on its way out.
+#[derive(Debug)]
+struct Sent {
+    /// The slot of the document; those of the alerts follow.
+    slot: usize,
+    /// The rule of each alert.
+    alerts: Vec<usize>,
+    /// What the document holds.
+    holds: Holds,
+    /// A 409 says that an earlier try stored it: the `_id` or the `create` is ours, not the client's.
+    conflict_is_success: bool,
 }
 
 /// What a document on its way out holds.
@@ -236,16 +278,25 @@ impl Preparer {
             scratch: Scratch::default(),
             last_index: None,
             counts: Counts::default(),
+            hits: Vec::new(),
         };
         let mut items = Items::new(body, defaults, self.policy.items_max);
-        let (mut plans, mut members, mut buffer) = (Vec::new(), Vec::new(), String::new());
+        let (mut plans, mut members) = (Vec::new(), Vec::new());
+        let mut buffers = Buffers::new(self.policy.inflated_bytes_max);
         while let Some(item) = items.next_into(&mut members)? {
-            plans.push(run.item(&item, &members, &mut buffer));
+            plans.push(run.item(&item, &members, &mut buffers));
             if run.out.len() > self.policy.batch_bytes_max {
                 return Err(TooLarge::Batch { limit: self.policy.batch_bytes_max });
             }
         }
-        Ok(Prepared { batch: OutgoingBatch::new(run.out, run.slots), plans, counts: run.counts })
+        let Run { out, slots, mut counts, hits, .. } = run;
+        for hit in hits {
+            match counts.hits.iter_mut().find(|(rule, _)| *rule == hit) {
+                Some((_, count)) => *count += 1,
+                None => counts.hits.push((hit, 1)),
+            }
+        }
+        Ok(Prepared { batch: OutgoingBatch::new(out, slots), plans, counts })
     }
 }
 
@@ -260,10 +311,12 @@ struct Run<'r> {
     scratch: Scratch,
     last_index: Option<Arc<str>>,
     counts: Counts,
+    /// The rule of every hit.
+    hits: Vec<usize>,
 }
 
 impl Run<'_> {
-    fn item(&mut self, item: &Item<'_>, members: &[Member<'_>], buffer: &mut String) -> Plan {
+    fn item(&mut self, item: &Item<'_>, members: &[Member<'_>], buffers: &mut Buffers) -> Plan {
         let name = match item.name.as_ref() {
             "create" => Cow::Borrowed("create"),
             "index" => Cow::Borrowed("index"),
@@ -286,7 +339,7 @@ impl Run<'_> {
             }),
             Ok((_, Err(refusal))) => Fate::Refused(refusal),
             Ok((action, Ok(()))) if matches!(action.op, Op::Index | Op::Create) => {
-                self.document(action, item, members, buffer, &mut id)
+                self.document(action, item, members, buffers, &mut id)
             }
             Ok((action, Ok(()))) => self.as_it_came(action, item),
         };
@@ -324,59 +377,209 @@ impl Run<'_> {
             self.out.push_str(item.source);
             self.out.push('\n');
         }
-        self.sent(start, Holds::Other, false)
+        self.sent(start, Holds::Other, false).map_or_else(Fate::Refused, Fate::Sent)
     }
 
-    fn sent(&mut self, start: usize, holds: Holds, conflict_is_success: bool) -> Fate {
+    fn sent(
+        &mut self,
+        start: usize,
+        holds: Holds,
+        conflict_is_success: bool,
+    ) -> Result<Sent, Refusal> {
         // The last line of defence: an action of an item's own making would shift the meaning of all that follow.
         let lines = self.out.as_bytes().get(start..).unwrap_or_default();
         if memchr::memchr_iter(b'\n', lines).count() > 2 {
             self.out.truncate(start);
-            return Fate::Refused(Refusal {
+            return Err(Refusal {
                 status: 400,
                 kind: "document_parsing_exception",
                 reason: "the document cannot be written on one line".into(),
             });
         }
         self.slots.push(start..self.out.len());
-        Fate::Sent { slot: self.slots.len() - 1, alerts: Vec::new(), holds, conflict_is_success }
+        let slot = self.slots.len() - 1;
+        Ok(Sent { slot, alerts: Vec::new(), holds, conflict_is_success })
     }
 
+    /// A document becomes what its parts become: all of them, or none.
     fn document(
         &mut self,
         action: &Action<'_>,
         item: &Item<'_>,
         members: &[Member<'_>],
-        buffer: &mut String,
+        buffers: &mut Buffers,
         id: &mut Option<String>,
     ) -> Fate {
-        let preparer = self.preparer;
-        match unwrap::find(members, item.depth, &preparer.policy.unwrap, buffer) {
-            Some(found) => self.audit(action, &found, members, id),
-            None if unwrap::is_broken(members) && item.depth < preparer.policy.depth_max => {
-                self.counts.broken += 1;
-                let start = self.out.len();
-                action.write(self.defaults, &mut self.out);
-                self.out.push('\n');
-                unwrap::write_broken(members, &mut self.scratch, &mut self.out);
-                self.out.push('\n');
-                self.sent(start, Holds::Other, false)
+        let settings = &self.preparer.policy.unwrap;
+        let before = Mark::of(self);
+        let mut parts = Parts::default();
+        unwrap::each(item.source, members, item.depth, settings, buffers, &mut |part| {
+            self.part(part, action, id, &mut parts)
+        });
+        match parts.end {
+            End::AsItCame => return self.as_it_came(action, item),
+            End::Whole => (),
+            End::TooMany => {
+                before.restore(self);
+                let unread = Unread::new(members, Broken::TooLarge);
+                return self.broken(&unread, action).map_or_else(Fate::Refused, Fate::Sent);
             }
-            None => self.as_it_came(action, item),
+            End::Refused(refusal) => {
+                before.restore(self);
+                return Fate::Refused(refusal);
+            }
         }
+        match parts.sent.pop() {
+            Some(one) if parts.sent.is_empty() && !parts.is_several => {
+                if id.is_none() {
+                    *id = parts.made_id;
+                }
+                Fate::Sent(one)
+            }
+            Some(last) => {
+                parts.sent.push(last);
+                Fate::Several(parts.sent)
+            }
+            None => Fate::Several(Vec::new()),
+        }
+    }
+
+    fn part(
+        &mut self,
+        part: Part<'_>,
+        action: &Action<'_>,
+        id: &Option<String>,
+        parts: &mut Parts,
+    ) -> ControlFlow<()> {
+        let policy = &self.preparer.policy;
+        let sent = match part {
+            Part::Other => {
+                parts.end = End::AsItCame;
+                return ControlFlow::Break(());
+            }
+            Part::Broken(unread) if unread.depth() >= policy.depth_max => {
+                parts.end = End::AsItCame;
+                return ControlFlow::Break(());
+            }
+            Part::Dropped(_) => {
+                self.counts.dropped += 1;
+                return ControlFlow::Continue(());
+            }
+            Part::Broken(unread) => self.broken(&unread, action),
+            Part::Audit(found) => self.audit(action, &found, id, parts),
+            Part::Line(line) => self.line(action, &line, id, parts),
+            Part::Piece(piece) => self.piece(action, &piece, id, parts),
+        };
+        match sent {
+            Ok(sent) => parts.sent.push(sent),
+            Err(refusal) => {
+                parts.end = End::Refused(refusal);
+                return ControlFlow::Break(());
+            }
+        }
+        if parts.sent.len() > policy.items_max || self.out.len() > policy.batch_bytes_max {
+            parts.end = End::TooMany;
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn broken(&mut self, unread: &Unread<'_>, action: &Action<'_>) -> Result<Sent, Refusal> {
+        self.count_broken(unread.reason);
+        let start = self.out.len();
+        action.write(self.defaults, &mut self.out);
+        self.out.push('\n');
+        unwrap::write_broken(unread, &mut self.scratch, &mut self.out);
+        self.out.push('\n');
+        self.sent(start, Holds::Other, false)
+    }
+
+    fn count_broken(&mut self, reason: Broken) {
+        let place = Broken::ALL.iter().position(|it| *it == reason);
+        if let Some(count) = place.and_then(|it| self.counts.broken.get_mut(it)) {
+            *count += 1;
+        }
+    }
+
+    /// A line of the control plane goes to the data stream of its component.
+    fn line(
+        &mut self,
+        action: &Action<'_>,
+        line: &Line<'_>,
+        id: &Option<String>,
+        parts: &mut Parts,
+    ) -> Result<Sent, Refusal> {
+        self.counts.lines += 1;
+        let policy = &self.preparer.policy;
+        let namespace =
+            namespace(&action.index, line.members()).unwrap_or(Cow::Borrowed(&policy.namespace));
+        let reroute = policy.route == Route::Reroute;
+        let dataset = line.component.dataset();
+        let labels = Labels {
+            data_stream: reroute.then_some((dataset, namespace.as_ref())),
+            ..Labels::default()
+        };
+        let made = parts.record_id(id, action, line.is_split(), line.record());
+        let start = self.out.len();
+        let final_id = made.as_deref().or(id.as_deref().filter(|_| !line.is_split()));
+        match &made {
+            _ if reroute => {
+                let target = format!("logs-{dataset}-{namespace}");
+                action.write_rerouted(&target, final_id, self.defaults, &mut self.out);
+            }
+            Some(made) => action.write_with_id(Op::Create, made, self.defaults, &mut self.out),
+            None => action.write(self.defaults, &mut self.out),
+        }
+        self.out.push('\n');
+        unwrap::write_line(
+            line,
+            &labels,
+            &policy.unwrap,
+            self.now,
+            &mut self.scratch,
+            &mut self.out,
+        );
+        self.out.push('\n');
+        self.sent(start, Holds::Other, made.is_some())
+    }
+
+    /// A piece goes where the whole was to go.
+    fn piece(
+        &mut self,
+        action: &Action<'_>,
+        piece: &Piece<'_>,
+        id: &Option<String>,
+        parts: &mut Parts,
+    ) -> Result<Sent, Refusal> {
+        if let Some(reason) = piece.broken {
+            self.count_broken(reason);
+        }
+        let made = parts.record_id(id, action, true, piece.record());
+        let start = self.out.len();
+        match &made {
+            Some(made) => action.write_with_id(Op::Create, made, self.defaults, &mut self.out),
+            None => action.write(self.defaults, &mut self.out),
+        }
+        self.out.push('\n');
+        unwrap::write_piece(piece, self.now, &mut self.scratch, &mut self.out);
+        self.out.push('\n');
+        self.sent(start, Holds::Other, made.is_some())
     }
 
     fn audit(
         &mut self,
         action: &Action<'_>,
         found: &Found<'_>,
-        members: &[Member<'_>],
-        id: &mut Option<String>,
-    ) -> Fate {
-        self.counts.audit += 1;
-        self.counts.eks += u64::from(found.is_eks());
+        id: &Option<String>,
+        parts: &mut Parts,
+    ) -> Result<Sent, Refusal> {
+        let provider = Provider::ALL.iter().position(|it| *it == found.provider());
+        if let Some(count) = provider.and_then(|it| self.counts.audit.get_mut(it)) {
+            *count += 1;
+        }
+        self.counts.cut += u64::from(found.is_cut());
         let Preparer { policy, classifier } = self.preparer;
-        let event = &found.event;
+        let event = found.event;
         let hits = classifier.classify(event).hits;
         let titles: Vec<&str> = hits
             .iter()
@@ -385,7 +588,8 @@ impl Run<'_> {
             .collect();
         let command = classify::kubectl(event);
         let namespace =
-            namespace(&action.index, members).unwrap_or(Cow::Borrowed(&policy.namespace));
+            namespace(&action.index, found.members()).unwrap_or(Cow::Borrowed(&policy.namespace));
+        let id = id.as_deref().filter(|_| !found.is_split());
         let reroute = policy.route == Route::Reroute;
         let labels = Labels {
             data_stream: reroute.then_some((DATASET_LOGS, namespace.as_ref())),
@@ -397,7 +601,7 @@ impl Run<'_> {
         let replaces = reroute && action.op == Op::Index && id.is_some();
         let made =
             (replaces || (id.is_none() && policy.ids == Ids::Audit)).then(|| made_id(found, None));
-        let final_id = made.as_deref().or(id.as_deref());
+        let final_id = made.as_deref().or(id);
         let start = self.out.len();
         let target = match (policy.route, &made) {
             (Route::Reroute, _) => {
@@ -410,41 +614,30 @@ impl Run<'_> {
                 Cow::Borrowed(action.index.as_ref())
             }
             (Route::Keep, None) => {
-                action.write(self.defaults, &mut self.out);
+                match found.is_split() {
+                    true => action.write_without_id(self.defaults, &mut self.out),
+                    false => action.write(self.defaults, &mut self.out),
+                }
                 Cow::Borrowed(action.index.as_ref())
             }
         };
         self.out.push('\n');
-        unwrap::write(
-            members,
-            found,
-            &labels,
-            &policy.unwrap,
-            self.now,
-            &mut self.scratch,
-            &mut self.out,
-        );
+        unwrap::write(found, &labels, &policy.unwrap, self.now, &mut self.scratch, &mut self.out);
         self.out.push('\n');
         let holds =
             if found.keeps_text(&policy.unwrap) { Holds::EventAndText } else { Holds::Event };
-        let mut fate = self.sent(start, holds, made.is_some());
+        let mut sent = self.sent(start, holds, made.is_some())?;
         let place = classify::Place { index: &target, id: final_id };
         for hit in hits {
-            match self.counts.hits.iter_mut().find(|(rule, _)| *rule == hit) {
-                Some((_, count)) => *count += 1,
-                None => self.counts.hits.push((hit, 1)),
-            }
-            let raised = self.alert(hit, found, &labels, place, &namespace);
-            if let Fate::Sent { alerts, .. } = &mut fate
-                && raised
-            {
-                alerts.push(hit);
+            self.hits.push(hit);
+            if self.alert(hit, found, &labels, place, &namespace) {
+                sent.alerts.push(hit);
             }
         }
-        if id.is_none() {
-            *id = made;
+        if !found.is_split() {
+            parts.made_id = made;
         }
-        fate
+        Ok(sent)
     }
 
     /// Writes the alert of one hit. False if the rule only labels.
@@ -461,7 +654,7 @@ impl Run<'_> {
         else {
             return false;
         };
-        let when = unwrap::when(&found.event, self.now);
+        let when = unwrap::when(found.event, self.now);
         let index = match &policy.alerts {
             AlertTarget::DataStream => format!("logs-{DATASET_ALERTS}-{namespace}"),
             AlertTarget::Daily(prefix) => {
@@ -482,7 +675,7 @@ impl Run<'_> {
         self.out.push_str("}}\n");
         let alert = Alert {
             rule,
-            event: &found.event,
+            event: found.event,
             cluster: found.cluster(),
             labels,
             place,
@@ -495,6 +688,79 @@ impl Run<'_> {
         self.out.push('\n');
         self.slots.push(start..self.out.len());
         true
+    }
+}
+
+/// What the parts of a document become.
+#[derive(Default)]
+struct Parts {
+    sent: Vec<Sent>,
+    end: End,
+    /// The document came apart.
+    is_several: bool,
+    /// The id that was made for the only part.
+    made_id: Option<String>,
+    /// Records that have no id of their own.
+    unnamed: u64,
+}
+
+/// How it ended.
+#[derive(Default)]
+enum End {
+    #[default]
+    Whole,
+    /// There is nothing of Kubernetes in it.
+    AsItCame,
+    TooMany,
+    Refused(Refusal),
+}
+
+impl Parts {
+    /// The `_id` of a record that is no audit event; `None` where the client's stays, or Elasticsearch chooses.
+    fn record_id(
+        &mut self,
+        id: &Option<String>,
+        action: &Action<'_>,
+        is_split: bool,
+        record: Option<Record<'_>>,
+    ) -> Option<String> {
+        if !is_split {
+            // An `index` with an `_id` replaces; a data stream only creates.
+            return id
+                .as_ref()
+                .filter(|_| action.op == Op::Index)
+                .map(|id| hashed(&["line", &action.index, id]));
+        }
+        self.is_several = true;
+        if let Some(Record { source: [group, stream], id }) = record {
+            return Some(hashed(&["record", group, stream, id]));
+        }
+        self.unnamed += 1;
+        let id = id.as_ref()?;
+        Some(hashed(&["piece", &action.index, id, &self.unnamed.to_string()]))
+    }
+}
+
+/// Where a batch was before an item.
+struct Mark {
+    out: usize,
+    slots: usize,
+    hits: usize,
+    counts: Counts,
+}
+
+impl Mark {
+    fn of(run: &Run<'_>) -> Self {
+        // The hits are counted at the end: the list is empty, and copying it costs nothing.
+        let counts = run.counts.clone();
+        Self { out: run.out.len(), slots: run.slots.len(), hits: run.hits.len(), counts }
+    }
+
+    fn restore(self, run: &mut Run<'_>) {
+        run.out.truncate(self.out);
+        run.slots.truncate(self.slots);
+        run.hits.truncate(self.hits);
+        run.counts = self.counts;
     }
 }
 
@@ -530,7 +796,7 @@ pub fn is_namespace(text: &str) -> bool {
 /// 1.35, `pkg/endpoints/filters/audit_init.go`), so a client could give two requests one, and the second would
 /// count as there already. When the API server received a request, the client does not choose.
 fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> String {
-    let event = &found.event;
+    let event = found.event;
     let mut hash = Sha256::new();
     let mut part = |text: &str| {
         hash.update((text.len() as u64).to_le_bytes());
@@ -554,6 +820,16 @@ fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> String {
                 part(event.stage.as_deref().unwrap_or_default());
             }
         }
+    }
+    hex(hash)
+}
+
+/// An id of these parts.
+fn hashed(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
     }
     hex(hash)
 }
@@ -616,11 +892,11 @@ impl Prepared {
         form: Reduced,
     ) -> Option<(OutgoingBatch, Vec<usize>)> {
         let (mut out, mut places, mut slots) = (String::new(), Vec::new(), Vec::new());
-        for plan in &self.plans {
-            let Fate::Sent { slot, holds, .. } = plan.fate else { continue };
-            if holds == Holds::Other {
+        for sent in self.plans.iter().flat_map(|it| it.fate.sent()) {
+            if sent.holds == Holds::Other {
                 continue;
             }
+            let slot = sent.slot;
             let Some(answer) = answers.get(slot).filter(|it| it.status == 400) else { continue };
             let lines = self.batch.slot(slot);
             let text = std::str::from_utf8(&lines).unwrap_or_default();
@@ -628,7 +904,7 @@ impl Prepared {
             let start = out.len();
             out.push_str(action);
             out.push('\n');
-            let has_text = holds == Holds::EventAndText;
+            let has_text = sent.holds == Holds::EventAndText;
             let reason = answer.error();
             unwrap::write_reduced(document.trim_end(), form, has_text, &reason, &mut out);
             out.push('\n');
@@ -654,12 +930,11 @@ impl Prepared {
             if let Some((_, letter)) = dead.next_if(|(it, _)| *it == place) {
                 let (index, id) = (plan.index.as_deref(), plan.id.as_deref());
                 // Kept or not, an event without its alert is not done with.
-                let failed = match &plan.fate {
-                    Fate::Sent { slot, alerts, .. } => {
-                        self.alerts_of(*slot, alerts, answers, rule_titles, &mut tally)
-                    }
-                    Fate::Refused(_) => None,
-                };
+                let mut failed = None;
+                for sent in plan.fate.sent() {
+                    let refusal = self.alerts_of(sent, answers, rule_titles, &mut tally);
+                    failed = worse(failed, refusal);
+                }
                 if let Some(refusal) = failed {
                     match slot(refusal.status, false) {
                         Slot::Returned => tally.returned += 1,
@@ -691,11 +966,8 @@ impl Prepared {
     /// Whether the whole request may be sent again without storing anything twice: what is stored has an id of ours.
     #[must_use]
     pub fn may_be_repeated(&self, answers: &[AnswerItem]) -> bool {
-        self.plans.iter().all(|plan| match &plan.fate {
-            Fate::Refused(_) => true,
-            Fate::Sent { slot, conflict_is_success, .. } => {
-                *conflict_is_success || answers.get(*slot).is_none_or(|it| it.status >= 300)
-            }
+        self.plans.iter().flat_map(|it| it.fate.sent()).all(|sent| {
+            sent.conflict_is_success || answers.get(sent.slot).is_none_or(|it| it.status >= 300)
         })
     }
 
@@ -707,53 +979,51 @@ impl Prepared {
         reply: &mut ReplyWriter,
         tally: &mut Tally,
     ) {
-        let (index, id) = (plan.index.as_deref().unwrap_or_default(), plan.id.as_deref());
-        let (slot_index, alerts, conflict_is_success) = match &plan.fate {
+        let (index, id) = (plan.index.as_deref(), plan.id.as_deref());
+        let sent = match &plan.fate {
             Fate::Refused(refusal) => {
                 tally.rejected += 1;
-                return reply.refused(&plan.name, plan.index.as_deref(), id, refusal);
+                return reply.refused(&plan.name, index, id, refusal);
             }
-            Fate::Sent { slot, alerts, conflict_is_success, .. } => {
-                (*slot, alerts, *conflict_is_success)
-            }
+            fate => fate.sent(),
         };
-        let Some(document) = answers.get(slot_index) else {
+        let ends = sent.iter().map(|sent| {
+            let failed = self.alerts_of(sent, answers, rule_titles, tally);
             // The forward room gives an answer for each slot; an item is never left without one all the same.
-            tally.returned += 1;
-            return reply.refused(
-                &plan.name,
-                plan.index.as_deref(),
-                id,
-                &unavailable("no answer for this item"),
-            );
-        };
-        let failed = self.alerts_of(slot_index, alerts, answers, rule_titles, tally);
-        match (slot(document.status, conflict_is_success), failed) {
-            (Slot::Stored | Slot::Duplicate, Some(refusal)) => {
+            let Some(answer) = answers.get(sent.slot) else {
+                return Ended::Failed(unavailable("no answer for this item"));
+            };
+            match (slot(answer.status, sent.conflict_is_success), failed) {
+                (Slot::Stored | Slot::Duplicate, Some(refusal)) => Ended::Failed(refusal),
+                (slot, _) => Ended::Answered(slot, answer),
+            }
+        });
+        let name = &plan.name;
+        match ends.max_by_key(Ended::badness) {
+            None => {
+                tally.dropped += 1;
+                reply.dropped(name, index.unwrap_or_default(), id);
+            }
+            Some(Ended::Failed(refusal)) => {
                 match slot(refusal.status, false) {
                     Slot::Returned => tally.returned += 1,
                     _ => tally.rejected += 1,
                 }
-                reply.refused(&plan.name, plan.index.as_deref(), id, &refusal);
+                reply.refused(name, index, id, &refusal);
             }
-            (Slot::Stored, None) => {
-                tally.stored += 1;
-                reply.answered(&plan.name, index, id, document);
-            }
-            (Slot::Duplicate, None) => {
-                tally.duplicate += 1;
-                reply.found(&plan.name, index, id.unwrap_or_default());
-            }
-            (Slot::Returned, _) => {
-                tally.returned += 1;
-                reply.answered(&plan.name, index, id, document);
-            }
-            (Slot::Rejected, _) => {
-                match document.status {
-                    409 => tally.duplicate += 1,
-                    _ => tally.rejected += 1,
+            Some(Ended::Answered(slot, answer)) => {
+                let index = index.unwrap_or_default();
+                match slot {
+                    Slot::Stored => tally.stored += 1,
+                    Slot::Duplicate => {
+                        tally.duplicate += 1;
+                        return reply.found(name, index, id.unwrap_or_default());
+                    }
+                    Slot::Returned => tally.returned += 1,
+                    Slot::Rejected if answer.status == 409 => tally.duplicate += 1,
+                    Slot::Rejected => tally.rejected += 1,
                 }
-                reply.answered(&plan.name, index, id, document);
+                reply.answered(name, index, id, answer);
             }
         }
     }
@@ -761,15 +1031,14 @@ impl Prepared {
     /// Why the alerts of an item are not all stored; what may pass later first, because the shipper tries again.
     fn alerts_of(
         &self,
-        slot_index: usize,
-        alerts: &[usize],
+        sent: &Sent,
         answers: &[AnswerItem],
         rule_titles: &dyn Fn(usize) -> String,
         tally: &mut Tally,
     ) -> Option<Refusal> {
         let mut failed: Option<Refusal> = None;
-        for (offset, rule) in alerts.iter().enumerate() {
-            let answer = answers.get(slot_index + 1 + offset);
+        for (offset, rule) in sent.alerts.iter().enumerate() {
+            let answer = answers.get(sent.slot + 1 + offset);
             let status = answer.map_or(503, |it| it.status);
             let kept = match slot(status, true) {
                 Slot::Stored => {
@@ -797,6 +1066,38 @@ impl Prepared {
             }
         }
         failed
+    }
+}
+
+/// How a part of an item ended.
+enum Ended<'a> {
+    Answered(Slot, &'a AnswerItem),
+    /// Its document is stored, and an alert of it is not; or it has no answer.
+    Failed(Refusal),
+}
+
+impl Ended<'_> {
+    /// The worst part decides about the item. One that may be stored later stands over all: the item comes again.
+    fn badness(&self) -> u8 {
+        match self {
+            Self::Answered(Slot::Duplicate, _) => 0,
+            Self::Answered(Slot::Stored, _) => 1,
+            Self::Answered(Slot::Rejected, _) => 3,
+            Self::Answered(Slot::Returned, _) => 4,
+            Self::Failed(refusal) => match slot(refusal.status, false) {
+                Slot::Returned => 4,
+                _ => 2,
+            },
+        }
+    }
+}
+
+/// The one of two that may pass later, else the first.
+fn worse(one: Option<Refusal>, other: Option<Refusal>) -> Option<Refusal> {
+    let may_pass = |it: &Refusal| matches!(slot(it.status, false), Slot::Returned);
+    match (one, other) {
+        (Some(one), Some(other)) if !may_pass(&one) && may_pass(&other) => Some(other),
+        (one, other) => one.or(other),
     }
 }
 

@@ -19,6 +19,7 @@ fn policy() -> Policy {
         items_max: 1000,
         depth_max: 1000,
         batch_bytes_max: 1 << 30,
+        inflated_bytes_max: 1 << 20,
     }
 }
 

@@ -21,9 +21,9 @@ use crate::{
     bulk::{AnswerItem, Defaults, Refusal, error_body},
     forward::{Delivery, Heads, Output, Passed, Product, Whole, may_pass_later, whole_of},
     json,
-    metrics::{Metrics, PROVIDERS},
+    metrics::Metrics,
     prepare::{Letter, Prepared, Tally},
-    unwrap::Reduced,
+    unwrap::{Broken, Provider, Reduced},
 };
 
 /// The label `input` of what is counted here.
@@ -414,11 +414,14 @@ pub(super) fn decoded(
 fn count_found(receiver: &Receiver, prepared: &Prepared) {
     let metrics = &receiver.metrics;
     let counts = &prepared.counts;
-    let plain = counts.audit - counts.eks;
-    for (provider, count) in PROVIDERS.into_iter().zip([plain, counts.eks]) {
-        metrics.unwrapped_events.with_label_values(&[provider]).inc_by(count);
+    for (provider, count) in Provider::ALL.into_iter().zip(counts.audit) {
+        metrics.unwrapped_events.with_label_values(&[provider.name()]).inc_by(count);
     }
-    metrics.decode_errors.with_label_values(&[INPUT, "broken_audit_event"]).inc_by(counts.broken);
+    metrics.truncated_events.inc_by(counts.cut);
+    metrics.control_plane_lines.inc_by(counts.lines);
+    for (reason, count) in Broken::ALL.into_iter().zip(counts.broken) {
+        metrics.decode_errors.with_label_values(&[INPUT, reason.name()]).inc_by(count);
+    }
     for (rule, count) in &counts.hits {
         if let Some(rule) = receiver.preparer.classifier().rules().get(*rule) {
             metrics
@@ -468,6 +471,7 @@ impl<'m> InFlight<'m> {
             ("rejected", tally.rejected),
             ("dead_lettered", tally.dead_lettered),
             ("returned", tally.returned),
+            ("dropped", tally.dropped),
         ];
         for (result, count) in results {
             self.metrics.settled_items.with_label_values(&[result]).inc_by(count);

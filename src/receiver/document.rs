@@ -182,7 +182,7 @@ fn prepare(
         .prepare(lines.as_bytes(), &defaults, Timestamp::now())
         .map_err(|error| refusal(413, "content_too_long_exception", error.to_string()))?;
     let is_file = matches!(receiver.forwarder.output(), Output::File(_));
-    if prepared.counts.audit != 1 && !is_file {
+    if prepared.counts.audit_sum() != 1 && !is_file {
         return Ok(None);
     }
     let origin = receiver.dead_letters.is_some().then(|| Origin { body: lines.into(), defaults });

@@ -2,51 +2,75 @@ use std::{borrow::Cow, collections::HashSet};
 
 use serde::Deserialize;
 
-use super::overlay::{Comma, push_member};
+use super::{
+    bodies::{self, BODIES},
+    overlay::{Comma, push_member},
+};
 use crate::{
     event::AuditEvent,
     json::{self, Kind},
 };
 
-/// Deeper objects are copied as they are, so that removing members needs no deep stack.
-const STRIP_DEPTH_MAX: usize = 64;
-
-/// What becomes of `requestObject` and `responseObject`.
+/// What becomes of the bodies, `requestObject` and `responseObject`.
+///
+/// In all forms but `full` they have no `managedFields` (of no use to people, and with keys named `.`), no key
+/// that Elasticsearch refuses in an object that it knows (`_` takes the place of dots that lead, end or follow one
+/// another), and no more than 64 levels: what is deeper is a string of JSON. A body that is no object and no
+/// list of objects, or has two keys that would become one, is written as under `string`. What had to become a
+/// string is tagged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Objects {
-    /// Without their own `metadata`, as Elastic's pipeline leaves them, and without any `managedFields`: these
-    /// have keys named `.`, for which Elasticsearch refuses the document.
+    /// Without their own `metadata`, as Elastic's pipeline leaves them.
     #[default]
     DropMetadata,
-    /// Without any `managedFields`.
-    DropManagedFields,
+    /// Of their own `metadata` the names, labels, annotations and owners; without their `status`. For lists, the
+    /// same of each item.
+    Slim,
+    /// As JSON text, in `requestObject_raw` and `responseObject_raw`.
+    String,
+    /// Whole, but within what the field type `flattened` takes.
+    Flattened,
     /// As they came.
     Full,
 }
 
 /// Writes the event as the object `kubernetes.audit`: its own bytes, but for annotation keys (`.` becomes `_`,
-/// as Elastic's rules spell them), what `objects` removes, and `peer_ip`, which is added.
-/// `None` leaves `requestObject` and `responseObject` out.
-pub(super) fn write_audit(event: &AuditEvent<'_>, objects: Option<Objects>, out: &mut String) {
+/// as Elastic's rules spell them), the bodies, which take the form of `objects`, and `peer_ip`, which is added.
+/// `None` leaves the bodies out. `aks_metadata` is JSON text, added under that name. Whether a part of a body, or all
+/// of it, became a string.
+pub(super) fn write_audit(
+    event: &AuditEvent<'_>,
+    objects: Option<Objects>,
+    aks_metadata: Option<&str>,
+    out: &mut String,
+) -> bool {
     out.push('{');
     let mut comma = Comma(false);
+    let mut has_text = false;
     for member in &event.members {
-        let is_body = || member.is("requestObject") || member.is("responseObject");
-        if member.is("peer_ip") || (objects.is_none() && is_body()) {
+        let body = BODIES.iter().find(|it| member.is(it.name));
+        // Two members of one name would be refused.
+        let is_ours = member.is("peer_ip")
+            || (aks_metadata.is_some() && member.is("aks_metadata"))
+            || BODIES.iter().any(|it| {
+                member.is(it.raw_name)
+                    && objects != Some(Objects::Full)
+                    && json::member(&event.members, it.name).is_some()
+            });
+        if is_ours || (objects.is_none() && body.is_some()) {
             continue;
         }
         comma.put(out);
-        if member.is("annotations") && json::kind(member.value) == Kind::Object {
-            out.push_str("\"annotations\":");
-            write_annotations(member.value, out);
-        } else if objects != Some(Objects::Full) && is_body() {
-            out.push('"');
-            out.push_str(member.raw_key);
-            out.push_str("\":");
-            strip(member.value, objects == Some(Objects::DropMetadata), 0, out);
-        } else {
-            push_member(out, member.raw_key, member.value);
+        match (body, objects) {
+            (Some(body), Some(objects)) => {
+                has_text |= bodies::write(body, member.raw_key, member.value, objects, out);
+            }
+            _ if member.is("annotations") && json::kind(member.value) == Kind::Object => {
+                out.push_str("\"annotations\":");
+                write_annotations(member.value, out);
+            }
+            _ => push_member(out, member.raw_key, member.value),
         }
     }
     if let Some(peer_ip) = &event.peer_ip {
@@ -54,15 +78,20 @@ pub(super) fn write_audit(event: &AuditEvent<'_>, objects: Option<Objects>, out:
         out.push_str("\"peer_ip\":");
         json::push_string(out, peer_ip);
     }
+    if let Some(metadata) = aks_metadata {
+        comma.put(out);
+        push_member(out, "aks_metadata", metadata);
+    }
     out.push('}');
+    has_text
 }
 
-/// Copies an event without the two members whose content a client of the API server chooses.
+/// Copies an event without its bodies, whose content a client of the API server chooses.
 pub(super) fn write_without_objects(audit: &str, out: &mut String) {
     let mut comma = Comma(false);
     out.push('{');
     for member in json::members(audit) {
-        if !member.is("requestObject") && !member.is("responseObject") {
+        if !BODIES.iter().any(|it| member.is(it.name) || member.is(it.raw_name)) {
             comma.put(out);
             push_member(out, member.raw_key, member.value);
         }
@@ -92,42 +121,10 @@ fn write_annotations(annotations: &str, out: &mut String) {
 }
 
 /// `key` as it is written between quotes.
-fn written(key: &str) -> String {
+pub(super) fn written(key: &str) -> String {
     let mut out = String::with_capacity(key.len() + 2);
     json::push_string(&mut out, key);
     out.strip_prefix('"').and_then(|it| it.strip_suffix('"')).unwrap_or_default().to_owned()
-}
-
-fn strip(value: &str, drop_metadata: bool, depth: usize, out: &mut String) {
-    let dropped = |key: &str| (drop_metadata && key == "metadata") || key == "managedFields";
-    let touched =
-        drop_metadata || memchr::memmem::find(value.as_bytes(), b"managedFields").is_some();
-    match json::kind(value) {
-        Kind::Object if touched && depth < STRIP_DEPTH_MAX => {
-            let mut comma = Comma(false);
-            out.push('{');
-            for member in
-                json::members(value).filter(|it| !it.key().is_some_and(|key| dropped(&key)))
-            {
-                comma.put(out);
-                out.push('"');
-                out.push_str(member.raw_key);
-                out.push_str("\":");
-                strip(member.value, false, depth + 1, out);
-            }
-            out.push('}');
-        }
-        Kind::Array if touched && depth < STRIP_DEPTH_MAX => {
-            let mut comma = Comma(false);
-            out.push('[');
-            for element in json::elements(value) {
-                comma.put(out);
-                strip(element, false, depth + 1, out);
-            }
-            out.push(']');
-        }
-        _ => out.push_str(value),
-    }
 }
 
 #[cfg(test)]
@@ -138,7 +135,7 @@ mod tests {
     fn check(objects: Objects, event: &str, expected: &str) {
         let event = AuditEvent::new(event, json::members(event).collect());
         let mut out = String::new();
-        write_audit(&event, Some(objects), &mut out);
+        write_audit(&event, Some(objects), None, &mut out);
         assert_eq!(out, expected);
         assert!(json::check(&out, 100).is_ok());
     }
@@ -174,32 +171,24 @@ mod tests {
     }
 
     #[test]
-    fn objects() {
-        let event = concat!(
-            r#"{"requestObject":{"kind":"Pod","metadata":{"name":"x"},"spec":{"metadata":{"a":1}}},"#,
-            r#""responseObject":{"items":[{"metadata":{"name":"y","managedFields":[{"fieldsV1":{"f:a":{".":{}}}}]}}]}}"#
+    fn a_body_takes_the_place_of_its_text() {
+        let event = r#"{"requestObject_raw":"old","responseObject_raw":"\"r\"","requestObject":{"managedFields":1,"a":2}}"#;
+        check(
+            Objects::String,
+            event,
+            r#"{"responseObject_raw":"\"r\"","requestObject_raw":"{\"a\":2}"}"#,
         );
         check(
             Objects::DropMetadata,
             event,
-            concat!(
-                r#"{"requestObject":{"kind":"Pod","spec":{"metadata":{"a":1}}},"#,
-                r#""responseObject":{"items":[{"metadata":{"name":"y"}}]}}"#
-            ),
-        );
-        check(
-            Objects::DropManagedFields,
-            event,
-            concat!(
-                r#"{"requestObject":{"kind":"Pod","metadata":{"name":"x"},"spec":{"metadata":{"a":1}}},"#,
-                r#""responseObject":{"items":[{"metadata":{"name":"y"}}]}}"#
-            ),
+            r#"{"responseObject_raw":"\"r\"","requestObject":{"a":2}}"#,
         );
         check(Objects::Full, event, event);
-        check(
-            Objects::DropMetadata,
-            r#"{"requestObject":[{"op":"add"}]}"#,
-            r#"{"requestObject":[{"op":"add"}]}"#,
+        let mut out = String::new();
+        write_without_objects(
+            r#"{"verb":"get","requestObject":{},"responseObject_raw":"x"}"#,
+            &mut out,
         );
+        assert_eq!(out, r#"{"verb":"get"}"#);
     }
 }

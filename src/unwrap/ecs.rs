@@ -3,9 +3,11 @@ use std::{borrow::Cow, net::IpAddr};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Found, Labels, Settings, TAG_FUTURE, TAG_REDUCED,
+    Found, Labels, Settings, TAG_BODY_TEXT, TAG_FUTURE, TAG_REDUCED, TAG_TRUNCATED,
     audit::write_audit,
     overlay::{Overlay, push_strings},
+    peel::{Taken, Way},
+    root,
 };
 use crate::{
     event::AuditEvent,
@@ -20,43 +22,73 @@ const IMAGES_MAX: usize = 64;
 /// How far an event's time may be ahead of ours before we trust the envelope's instead.
 const FUTURE_MAX: SignedDuration = SignedDuration::from_hours(24);
 
+/// The members of a document that stay in it.
+pub(super) struct Stays<'a> {
+    members: std::slice::Iter<'a, Member<'a>>,
+    taken: &'static [&'static str],
+}
+
+impl<'a> Stays<'a> {
+    pub(super) fn of(way: &Way<'a>) -> Self {
+        let taken: &[&str] = match way.taken {
+            Some(Taken::Keys(keys)) => keys,
+            Some(Taken::Original) | None => &[],
+        };
+        Self { members: way.base.iter(), taken }
+    }
+}
+
+impl<'a> Iterator for Stays<'a> {
+    type Item = Member<'a>;
+
+    fn next(&mut self) -> Option<Member<'a>> {
+        let Self { members, taken } = self;
+        members
+            .find(|member| !taken.iter().any(|key| member.is(key)) && !root::is_carrier_key(member))
+            .copied()
+    }
+}
+
 /// Puts all fields of `kubernetes.audit_logs` into the overlay.
 pub(super) fn fill(
-    members: &[Member<'_>],
     found: &Found<'_>,
     labels: &Labels<'_>,
     settings: &Settings,
     now: Timestamp,
     overlay: &mut Overlay,
 ) {
-    let event = &found.event;
+    let (event, way) = (found.event, found.way);
     let mut new_tags = Vec::new();
-    if time(event, now, overlay) == Clock::OursForFuture {
+    if time(event, way, now, overlay) == Clock::OursForFuture {
         new_tags.push(TAG_FUTURE);
     }
-    let objects = (!found.deep).then_some(settings.objects);
-    overlay.write(&["kubernetes", "audit"], |out| write_audit(event, objects, out));
-    if found.deep {
+    let objects = (!found.is_deep).then_some(settings.objects);
+    let metadata = way.envelope.aks_metadata.as_deref();
+    let mut has_text = false;
+    overlay.write(&["kubernetes", "audit"], |out| {
+        has_text = write_audit(event, objects, metadata, out);
+    });
+    if has_text {
+        new_tags.push(TAG_BODY_TEXT);
+    }
+    if found.is_deep {
         new_tags.push(TAG_REDUCED);
+    }
+    if found.is_cut || event.is_truncated {
+        new_tags.push(TAG_TRUNCATED);
     }
     event_fields(event, overlay);
     user(event, overlay);
     addresses(event, overlay);
     request(event, overlay);
     orchestrator(found, overlay);
-    carrier(found, overlay);
+    envelope(way, overlay);
     if found.keeps_text(settings) {
         overlay.text(&["event", "original"], event.text);
+    } else if way.taken == Some(Taken::Original) {
+        overlay.remove(&["event", "original"]);
     }
-    if let Some((dataset, namespace)) = labels.data_stream {
-        overlay.text(&["data_stream", "type"], "logs");
-        overlay.text(&["data_stream", "dataset"], dataset);
-        overlay.text(&["data_stream", "namespace"], namespace);
-        overlay.text(&["event", "dataset"], dataset);
-        overlay.text(&["event", "module"], "kubernetes");
-        // Elastic's rules look at events by the time at which they came in, so that late ones are not missed.
-        overlay.text(&["event", "ingested"], &now.to_string());
-    }
+    data_stream(labels, now, overlay);
     if let Some(kubectl) = labels.kubectl {
         overlay.text(&["k8scop", "kubectl"], kubectl);
     }
@@ -67,7 +99,20 @@ pub(super) fn fill(
         overlay.texts(&["k8scop", "rules"], labels.rules.iter().copied());
     }
     if !new_tags.is_empty() {
-        tags(members, &new_tags, overlay);
+        tags(way.base, &new_tags, overlay);
+    }
+}
+
+/// The data stream that a document is rerouted to.
+pub(super) fn data_stream(labels: &Labels<'_>, now: Timestamp, overlay: &mut Overlay) {
+    if let Some((dataset, namespace)) = labels.data_stream {
+        overlay.text(&["data_stream", "type"], "logs");
+        overlay.text(&["data_stream", "dataset"], dataset);
+        overlay.text(&["data_stream", "namespace"], namespace);
+        overlay.text(&["event", "dataset"], dataset);
+        overlay.text(&["event", "module"], "kubernetes");
+        // Elastic's rules look at events by the time at which they came in, so that late ones are not missed.
+        overlay.text(&["event", "ingested"], &now.to_string());
     }
 }
 
@@ -148,7 +193,7 @@ fn readable(text: &str) -> Option<(Timestamp, Cow<'_, str>)> {
 }
 
 /// `@timestamp` is the event's own, digit for digit: CloudWatch and Filebeat cut theirs to seconds.
-fn time(event: &AuditEvent<'_>, now: Timestamp, overlay: &mut Overlay) -> Clock {
+fn time(event: &AuditEvent<'_>, way: &Way<'_>, now: Timestamp, overlay: &mut Overlay) -> Clock {
     if let Some((start, text)) = event.received.as_deref().and_then(readable) {
         overlay.text(&["event", "start"], &text);
         if let Some((end, text)) = event.stage_time.as_deref().and_then(readable) {
@@ -160,9 +205,22 @@ fn time(event: &AuditEvent<'_>, now: Timestamp, overlay: &mut Overlay) -> Clock 
     let when = when(event, now);
     match when.clock {
         Clock::Event => overlay.text(&["@timestamp"], &when.text),
-        Clock::Ours | Clock::OursForFuture => overlay.text_if_absent(&["@timestamp"], &when.text),
+        Clock::Ours | Clock::OursForFuture => envelope_time(way, now, overlay),
     }
     when.clock
+}
+
+/// The time of what has none of its own: the carrier's, else the document's, else now.
+pub(super) fn envelope_time(way: &Way<'_>, now: Timestamp, overlay: &mut Overlay) {
+    match way.envelope.time.as_deref().and_then(readable) {
+        Some((_, text)) => overlay.text(&["@timestamp"], &text),
+        None => overlay.text_if_absent(&["@timestamp"], &now.to_string()),
+    }
+}
+
+/// The document's `@timestamp`.
+pub(super) fn timestamp(members: &[Member<'_>]) -> Option<Timestamp> {
+    json::string(json::member(members, "@timestamp")?)?.parse().ok()
 }
 
 fn event_fields(event: &AuditEvent<'_>, overlay: &mut Overlay) {
@@ -334,9 +392,6 @@ fn orchestrator(found: &Found<'_>, overlay: &mut Overlay) {
     if let Some(version) = json::member(&found.event.members, "apiVersion") {
         overlay.raw(&["orchestrator", "api_version"], version);
     }
-    if let Some(cluster) = found.cluster() {
-        overlay.text_if_absent(&["orchestrator", "cluster", "name"], cluster);
-    }
     if let Some(namespace) = &object.namespace {
         overlay.text(&["orchestrator", "namespace"], cut(namespace));
     }
@@ -348,17 +403,35 @@ fn orchestrator(found: &Found<'_>, overlay: &mut Overlay) {
     }
 }
 
-fn carrier(found: &Found<'_>, overlay: &mut Overlay) {
-    let carrier = &found.carrier;
-    if let Some(cloudwatch) = carrier.cloudwatch {
+/// What the carriers told.
+pub(super) fn envelope(way: &Way<'_>, overlay: &mut Overlay) {
+    let envelope = &way.envelope;
+    let cluster = envelope.cluster().or(way.settings.cluster.as_deref());
+    let provider = envelope.provider.cloud().or(envelope.cloudwatch.as_ref().map(|_| "aws"));
+    let texts: [(&'static [&'static str], Option<&str>); 7] = [
+        (&["orchestrator", "cluster", "name"], cluster),
+        (&["orchestrator", "cluster", "id"], envelope.cluster_id.as_deref()),
+        (&["cloud", "provider"], provider),
+        (&["cloud", "region"], envelope.region.as_deref()),
+        (&["cloud", "account", "id"], envelope.account.as_deref()),
+        (&["cloud", "project", "id"], envelope.project.as_deref()),
+        (&["event", "created"], envelope.created.as_deref()),
+    ];
+    for (path, text) in texts {
+        if let Some(text) = text.filter(|it| !it.is_empty()) {
+            overlay.text_if_absent(path, cut(text));
+        }
+    }
+    if let Some(cloudwatch) = &envelope.cloudwatch {
         overlay.raw(&["aws", "cloudwatch"], cloudwatch);
-        overlay.text_if_absent(&["cloud", "provider"], "aws");
     }
-    if let Some(time) = &carrier.ingestion_time {
-        overlay.text_if_absent(&["event", "created"], time);
-    }
-    if let Some(path) = carrier.log_file_path {
+    if let Some(path) = envelope.log_file_path {
         overlay.raw(&["log", "file", "path"], path);
+    }
+    // A text where ECS has an object: Logstash before ECS, fluentd.
+    let host = json::member(way.base, "host").filter(|it| json::kind(it) == Kind::String);
+    if let Some(host) = host {
+        overlay.raw(&["host", "name"], host);
     }
 }
 

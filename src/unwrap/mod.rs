@@ -1,36 +1,60 @@
-//! Finds the audit event in a document, whatever carried it, and writes the document that Elasticsearch is to
+//! Finds the audit events in a document, whatever carried them, and writes the documents that Elasticsearch is to
 //! hold: the event as the object `kubernetes.audit`, ECS fields beside it. No I/O, no clock.
 //!
-//! Nothing fails here. What is no audit event passes as it came; what looks like one and cannot be read passes
+//! Nothing fails here. What is no log of Kubernetes passes as it came; what looks like one and cannot be read passes
 //! as it came, with a tag that says so.
+//!
+//! A document is looked at from the outside in: [`each`] takes off one carrier after the other (`peel`, `carriers`)
+//! and gives every part of it to its caller, who writes what becomes of it with [`write`] and its siblings.
 
 mod audit;
-mod carrier;
+mod bodies;
+mod carriers;
+mod control_plane;
+mod decode;
+mod dots;
 mod ecs;
+mod elastic;
+mod envelope;
+mod gke;
+mod lines;
 mod overlay;
-
-use std::borrow::Cow;
+mod peel;
+mod root;
+mod salvage;
 
 use jiff::Timestamp;
 
 pub(crate) use self::ecs::{category, cut, event_id, images, outcome, types};
-use self::overlay::Overlay;
 pub use self::{
     audit::Objects,
-    carrier::Place,
+    control_plane::Component,
     ecs::{Clock, When, when},
+    envelope::Provider,
+    lines::{write_line, write_piece},
+    peel::Buffers,
+};
+use self::{
+    ecs::Stays,
+    overlay::Overlay,
+    peel::{Flow, Way},
+    root::Root,
 };
 use crate::{
     event::AuditEvent,
     json::{self, Member},
 };
 
-/// Tag of a document whose `message` starts like an audit event and is none.
+/// Tag of a document that looks like an audit event and is none.
 pub const TAG_UNWRAP_FAILED: &str = "k8scop_unwrap_failed";
 /// Tag of a document from which Elasticsearch would not take the event as an object.
 pub const TAG_REDUCED: &str = "k8scop_reduced";
+/// Tag of a document in which a body, or a part of one, is a string of JSON, because it is too deep or no object.
+pub const TAG_BODY_TEXT: &str = "k8scop_body_text";
 /// Tag of a document whose event claims to be more than a day ahead of our clock.
 pub const TAG_FUTURE: &str = "k8scop_future_timestamp";
+/// Tag of a document whose event was cut on its way, or whose bodies the API server left out for their size.
+pub const TAG_TRUNCATED: &str = "k8scop_truncated";
 
 /// How documents are written.
 #[derive(Clone, Debug)]
@@ -45,36 +69,202 @@ pub struct Settings {
     pub cluster: Option<String>,
 }
 
-/// An audit event found in a document.
-#[derive(Debug)]
-pub struct Found<'a> {
-    /// Where it stood.
-    pub place: Place,
-    /// The event.
-    pub event: AuditEvent<'a>,
-    carrier: carrier::Carrier<'a>,
-    /// Too deep to be an object in Elasticsearch.
-    deep: bool,
-    cluster: Option<Cow<'a, str>>,
+/// A part of a document. Most documents have one, those of some carriers have many.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// An audit event.
+    Audit(Found<'a>),
+    /// A line that a component of the control plane wrote.
+    Line(Line<'a>),
+    /// One of several, and no log of Kubernetes, or none that can be read.
+    Piece(Piece<'a>),
+    /// The document looks like an audit event, and cannot be read as one.
+    Broken(Unread<'a>),
+    /// Nothing to store: why.
+    Dropped(&'static str),
+    /// The document has nothing of Kubernetes.
+    Other,
 }
 
-impl Found<'_> {
+/// An audit event found in a document.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// The event.
+    pub event: &'a AuditEvent<'a>,
+    way: &'a Way<'a>,
+    /// Too deep to be an object in Elasticsearch.
+    is_deep: bool,
+    /// Cut on its way.
+    is_cut: bool,
+}
+
+impl<'a> Found<'a> {
     /// Whether the document is to hold the event's whole text, in `event.original`.
     #[must_use]
     pub fn keeps_text(&self, settings: &Settings) -> bool {
-        settings.preserve_original || self.deep
+        settings.preserve_original || self.is_deep
     }
 
-    /// Whether it came through CloudWatch.
+    /// Whose way it took.
     #[must_use]
-    pub fn is_eks(&self) -> bool {
-        self.carrier.cluster().is_some()
+    pub fn provider(&self) -> Provider {
+        self.way.envelope.provider
     }
 
-    /// The name of the cluster: from the CloudWatch log group, `orchestrator.cluster.name` or the settings.
+    /// Whether it was cut on its way.
     #[must_use]
-    pub fn cluster(&self) -> Option<&str> {
-        self.carrier.cluster().or(self.cluster.as_deref())
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// The members of the document that it was in.
+    #[must_use]
+    pub fn members(&self) -> &'a [Member<'a>] {
+        self.way.base
+    }
+
+    /// Whether it came with others in one document.
+    #[must_use]
+    pub fn is_split(&self) -> bool {
+        self.way.is_split
+    }
+
+    /// The name of the cluster: from the carrier, `orchestrator.cluster.name` or the settings.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&'a str> {
+        self.way.envelope.cluster().or(self.way.settings.cluster.as_deref())
+    }
+}
+
+/// A line that a component of the control plane wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// Which component.
+    pub component: Component,
+    /// The line.
+    pub text: &'a str,
+    way: &'a Way<'a>,
+}
+
+/// One of several that came together, which is no log of Kubernetes, or cannot be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// Its text.
+    pub text: &'a str,
+    /// Why it cannot be read, if it looks like an audit event.
+    pub broken: Option<Broken>,
+    way: &'a Way<'a>,
+}
+
+/// A document that looks like an audit event, and cannot be read as one.
+#[derive(Clone, Copy, Debug)]
+pub struct Unread<'a> {
+    /// Why.
+    pub reason: Broken,
+    members: &'a [Member<'a>],
+    depth: usize,
+}
+
+impl<'a> Unread<'a> {
+    /// A document of these members.
+    #[must_use]
+    pub fn new(members: &'a [Member<'a>], reason: Broken) -> Self {
+        Self { reason, members, depth: 0 }
+    }
+
+    /// How deep the document is (levels).
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+}
+
+/// What tells a record of a carrier from all others.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The log group and stream.
+    pub source: [&'a str; 2],
+    /// The id that the carrier gave it.
+    pub id: &'a str,
+}
+
+impl<'a> Way<'a> {
+    fn record(&'a self) -> Option<Record<'a>> {
+        let text = |it: &'a crate::event::Text<'a>| it.as_deref().unwrap_or_default();
+        let envelope = &self.envelope;
+        let id = envelope.id.as_deref().filter(|it| !it.is_empty())?;
+        Some(Record { source: [text(&envelope.log_group), text(&envelope.log_stream)], id })
+    }
+}
+
+impl<'a> Line<'a> {
+    /// The members of the document that it was in.
+    #[must_use]
+    pub fn members(&self) -> &'a [Member<'a>] {
+        self.way.base
+    }
+
+    /// Whether it came with others in one document.
+    #[must_use]
+    pub fn is_split(&self) -> bool {
+        self.way.is_split
+    }
+
+    /// What tells the line from all others.
+    #[must_use]
+    pub fn record(&self) -> Option<Record<'a>> {
+        self.way.record()
+    }
+}
+
+impl<'a> Piece<'a> {
+    /// What tells the piece from all others.
+    #[must_use]
+    pub fn record(&self) -> Option<Record<'a>> {
+        self.way.record()
+    }
+}
+
+/// Why something that looks like an audit event is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// Its JSON is cut or wrong, and nothing of it could be saved.
+    Json,
+    /// What is compressed or encoded around it cannot be read.
+    Encoding,
+    /// It becomes more than is allowed.
+    TooLarge,
+    /// More carriers in each other than are taken off.
+    TooDeep,
+}
+
+impl Broken {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Json, Self::Encoding, Self::TooLarge, Self::TooDeep];
+
+    /// Its name, as metrics label it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "broken_audit_event",
+            Self::Encoding => "broken_encoding",
+            Self::TooLarge => "too_large",
+            Self::TooDeep => "too_deep",
+        }
+    }
+
+    /// What the document says of it, in `error.message`.
+    fn message(self) -> &'static str {
+        match self {
+            Self::Json => "it starts like a Kubernetes audit event and is no complete one",
+            Self::Encoding => {
+                "it looks like Kubernetes logs in base64 or gzip, which cannot be decoded"
+            }
+            Self::TooLarge => {
+                "its Kubernetes logs become more than limits.decoded_bytes_max or limits.items_max allow"
+            }
+            Self::TooDeep => "its Kubernetes logs are wrapped in more carriers than are taken off",
+        }
     }
 }
 
@@ -95,56 +285,50 @@ pub struct Scratch {
     overlay: Overlay,
 }
 
-/// Looks for an audit event in the document with these root members, `depth` levels deep. `buffer` takes its
-/// text where the document does not hold it in one piece.
-pub fn find<'a>(
-    members: &[Member<'a>],
+/// Gives each part of a document to `take`, until it says that it has enough. `source` is the document's text, which
+/// was checked, `members` are its root members, `depth` its levels.
+pub fn each(
+    source: &str,
+    members: &[Member<'_>],
     depth: usize,
-    settings: &'a Settings,
-    buffer: &'a mut String,
-) -> Option<Found<'a>> {
-    let (place, event, depth) = carrier::find(members, buffer, depth)?;
-    let carrier = carrier::carrier(members);
-    let told = || {
-        let cluster = json::get(json::member(members, "orchestrator")?, "cluster")?;
-        json::string(json::get(cluster, "name")?)
+    settings: &Settings,
+    buffers: &mut Buffers,
+    take: &mut dyn FnMut(Part<'_>) -> Flow,
+) {
+    let root = Root::read(members);
+    if !root.may_hold() {
+        // Whoever has enough is done in any case.
+        let (Flow::Continue(()) | Flow::Break(())) = take(Part::Other);
+        return;
+    }
+    let mut levels = buffers.all();
+    let (Flow::Continue(()) | Flow::Break(())) = if root.has_dots {
+        let Some((text, mut levels)) = levels.next() else { return };
+        dots::expand(members, text);
+        let mut members = Vec::new();
+        match json::object(text, json::DEPTH_MAX, &mut members) {
+            Ok(depth) => {
+                let way = Way::new(&members, settings, depth);
+                peel::object(text, &members, &way, &mut levels, take)
+            }
+            Err(_) => take(Part::Other),
+        }
+    } else {
+        peel::object(source, members, &Way::new(members, settings, depth), &mut levels, take)
     };
-    Some(Found {
-        place,
-        event,
-        carrier,
-        deep: depth > settings.depth_max,
-        cluster: told().or(settings.cluster.as_deref().map(Cow::Borrowed)),
-    })
-}
-
-/// Whether a document in which [`find`] found nothing starts like an audit event: cut on its way, most likely.
-#[must_use]
-pub fn is_broken(members: &[Member<'_>]) -> bool {
-    carrier::candidate(members).is_some_and(|raw| {
-        let head = raw.as_bytes().get(..raw.len().min(200)).unwrap_or_default();
-        memchr::memmem::find(head, b"\\\"kind\\\":\\\"Event\\\"").is_some()
-            && memchr::memmem::find(head, b"\\\"apiVersion\\\":\\\"audit.k8s.io/").is_some()
-    })
 }
 
 /// Writes a document as it came, with [`TAG_UNWRAP_FAILED`] added.
-pub fn write_broken(members: &[Member<'_>], scratch: &mut Scratch, out: &mut String) {
+pub fn write_broken(unread: &Unread<'_>, scratch: &mut Scratch, out: &mut String) {
     let overlay = &mut scratch.overlay;
     overlay.clear();
-    ecs::tags(members, &[TAG_UNWRAP_FAILED], overlay);
-    overlay.write(&["error", "message"], |out| {
-        json::push_string(
-            out,
-            "message starts like a Kubernetes audit event and is no complete one",
-        );
-    });
-    overlay.merge(members.iter().copied(), out);
+    ecs::tags(unread.members, &[TAG_UNWRAP_FAILED], overlay);
+    overlay.text(&["error", "message"], unread.reason.message());
+    overlay.merge(unread.members.iter().copied(), out);
 }
 
 /// Writes the document that holds the event. `now` is used only where the event has no usable time.
 pub fn write(
-    members: &[Member<'_>],
     found: &Found<'_>,
     labels: &Labels<'_>,
     settings: &Settings,
@@ -154,15 +338,8 @@ pub fn write(
 ) {
     let overlay = &mut scratch.overlay;
     overlay.clear();
-    ecs::fill(members, found, labels, settings, now, overlay);
-    let place = found.place;
-    let stays = |member: &&Member<'_>| match place {
-        Place::Message => !member.is("message"),
-        Place::Decoded => true,
-        Place::Root => !carrier::is_audit_key(member),
-    };
-    let rest = members.iter().filter(stays).filter(|it| !carrier::is_carrier_key(it));
-    overlay.merge(rest.copied(), out);
+    ecs::fill(found, labels, settings, now, overlay);
+    overlay.merge(Stays::of(found.way), out);
 }
 
 /// How much of a document is left when Elasticsearch refuses it for what is in it.

@@ -34,6 +34,11 @@ impl Overlay {
         debug_assert!(self.entries.len() <= Mask::BITS as usize, "more paths than a mask has bits");
     }
 
+    /// Takes away what the document has at `path`.
+    pub(super) fn remove(&mut self, path: &'static [&'static str]) {
+        self.write(path, |_| ());
+    }
+
     /// A value that is JSON text already.
     pub(super) fn raw(&mut self, path: &'static [&'static str], value: &str) {
         self.write(path, |out| out.push_str(value));
@@ -109,7 +114,9 @@ impl Overlay {
     }
 
     /// Writes the members that no part of the document took in.
-    fn write_level(&self, depth: usize, mut left: Mask, comma: &mut Comma, out: &mut String) {
+    fn write_level(&self, depth: usize, left: Mask, comma: &mut Comma, out: &mut String) {
+        // What was only taken away.
+        let mut left = left & !self.select(left, |it| it.value.is_empty());
         while left != 0 {
             let first = left.trailing_zeros() as usize;
             let Some(entry) = self.entries.get(first) else { break };

@@ -17,19 +17,55 @@ fn now() -> Timestamp {
     "2026-03-01T12:00:00Z".parse().unwrap()
 }
 
-fn unwrapped_with(document: &str, settings: &Settings) -> Option<(Place, Value, String)> {
+/// What becomes of a document: a name for each part, and its text.
+fn parts_of(document: &str, settings: &Settings) -> Vec<(&'static str, String)> {
     let mut members = Vec::new();
     let depth = json::object(document, json::DEPTH_MAX, &mut members).unwrap();
-    let mut buffer = String::new();
-    let found = find(&members, depth, settings, &mut buffer)?;
     let labels = Labels {
         data_stream: Some(("kubernetes.audit_logs", "prod")),
         kubectl: Some("exec db-0"),
         rules: &["Exec into a pod"],
     };
-    let mut out = String::new();
-    write(&members, &found, &labels, settings, now(), &mut Scratch::default(), &mut out);
-    Some((found.place, serde_json::from_str(&out).expect(&out), out))
+    let lines = Labels { data_stream: Some(("lines", "prod")), ..Labels::default() };
+    let (mut parts, mut scratch) = (Vec::new(), Scratch::default());
+    let mut buffers = Buffers::new(1 << 20);
+    each(document, &members, depth, settings, &mut buffers, &mut |part| {
+        let mut out = String::new();
+        let name = match part {
+            Part::Audit(found) => {
+                write(&found, &labels, settings, now(), &mut scratch, &mut out);
+                match found.way.taken {
+                    Some(peel::Taken::Keys([])) => "decoded",
+                    Some(peel::Taken::Keys([key, ..])) if *key == "kind" => "root",
+                    _ => "message",
+                }
+            }
+            Part::Line(line) => {
+                write_line(&line, &lines, settings, now(), &mut scratch, &mut out);
+                "line"
+            }
+            Part::Piece(piece) => {
+                write_piece(&piece, now(), &mut scratch, &mut out);
+                "piece"
+            }
+            Part::Broken(unread) => {
+                write_broken(&unread, &mut scratch, &mut out);
+                "broken"
+            }
+            Part::Dropped(_) => "dropped",
+            Part::Other => "other",
+        };
+        parts.push((name, out));
+        Flow::Continue(())
+    });
+    parts
+}
+
+/// The only part, if it is an audit event: where it stood, its document, and its text.
+fn unwrapped_with(document: &str, settings: &Settings) -> Option<(&'static str, Value, String)> {
+    let [(name, out)] = <[_; 1]>::try_from(parts_of(document, settings)).unwrap();
+    matches!(name, "decoded" | "root" | "message")
+        .then(|| (name, serde_json::from_str(&out).expect(&out), out))
 }
 
 #[track_caller]
@@ -182,9 +218,9 @@ fn what_was_written_once_is_found_again_where_it_was_put() {
     let event = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","stage":"Panic","user":{"username":"u"}}"#;
     let root = event.replacen('{', &format!("{{\"message\":{},", json!(AUDIT)), 1);
     let (place, _, written) = unwrapped_with(&root, &settings()).unwrap();
-    assert_eq!(place, Place::Root);
+    assert_eq!(place, "root");
     let (again, ..) = unwrapped_with(&written, &settings()).unwrap();
-    assert_eq!(again, Place::Decoded, "{written}");
+    assert_eq!(again, "decoded", "{written}");
 }
 
 #[test]
@@ -199,7 +235,7 @@ fn bytes_of_the_event_are_spliced_not_encoded_again() {
 fn the_original_is_kept_on_demand() {
     let kept = Settings { preserve_original: true, cluster: Some("c".into()), ..settings() };
     let (place, out, _) = unwrapped_with(&json!({"message": AUDIT}).to_string(), &kept).unwrap();
-    assert_eq!((place, out["event"]["original"].as_str()), (Place::Message, Some(AUDIT)));
+    assert_eq!((place, out["event"]["original"].as_str()), ("message", Some(AUDIT)));
     assert_eq!(out["orchestrator"]["cluster"]["name"], "c");
 }
 
@@ -231,7 +267,7 @@ fn times_that_cannot_be_trusted() {
 #[test]
 fn a_reduced_document_holds_the_event_as_text() {
     let event =
-        AUDIT.replace("\"annotations\"", r#""requestObject":{"a":1,"a":2,"..":{}},"annotations""#);
+        AUDIT.replace("\"annotations\"", r#""requestObject":{"a":1,"a":2,"b":{}},"annotations""#);
     let (_, _, whole) =
         unwrapped_with(&json!({"message": event, "tags": ["x"]}).to_string(), &settings()).unwrap();
     let mut out = String::new();
@@ -244,7 +280,7 @@ fn a_reduced_document_holds_the_event_as_text() {
         reduced["event"]["original"]
             .as_str()
             .unwrap()
-            .contains(r#""requestObject":{"a":1,"a":2,"..":{}}"#)
+            .contains(r#""requestObject":{"a":1,"a":2,"b":{}}"#)
     );
     assert_eq!(reduced["error"]["message"], "mapper said \"no\"");
     assert_eq!(reduced["tags"], json!(["x", TAG_REDUCED]));
@@ -278,7 +314,7 @@ fn a_deep_body_hides_nothing() {
         }
         let root = event.replacen('{', "{\"host\":1,", 1);
         let (place, out, _) = unwrapped_with(&root, &settings()).unwrap();
-        assert_eq!((place, &out["tags"]), (Place::Root, &json!([TAG_REDUCED])));
+        assert_eq!((place, &out["tags"]), ("root", &json!([TAG_REDUCED])));
     }
 }
 
@@ -290,7 +326,8 @@ fn tags_in_odd_forms() {
         let mut out = String::new();
         let document = format!("{{\"tags\":{tags}}}");
         let members: Vec<_> = json::members(&document).collect();
-        write_broken(&members, &mut Scratch::default(), &mut out);
+        let unread = Unread::new(&members, Broken::Json);
+        write_broken(&unread, &mut Scratch::default(), &mut out);
         assert_eq!(serde_json::from_str::<Value>(&out).expect(&out)["tags"], expected);
     }
 }
@@ -325,20 +362,17 @@ fn what_is_no_audit_event_is_not_touched() {
 }
 
 #[test]
-fn a_cut_event_is_marked_and_kept() {
-    let cut = format!("{}[Truncated...]", AUDIT.split_at(300).0);
-    let document = json!({"message": cut, "tags": "t"}).to_string();
-    assert!(unwrapped_with(&document, &settings()).is_none());
-    let members: Vec<_> = json::members(&document).collect();
-    assert!(is_broken(&members));
-    let mut out = String::new();
-    write_broken(&members, &mut Scratch::default(), &mut out);
+fn an_event_that_cannot_be_read_is_marked_and_kept() {
+    let broken = AUDIT.replace("\"verb\"", "verb");
+    let document = json!({"message": broken, "tags": "t"}).to_string();
+    let [(name, out)] = <[_; 1]>::try_from(parts_of(&document, &settings())).unwrap();
+    assert_eq!(name, "broken");
     let out: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(out["message"], cut);
+    assert_eq!(out["message"], broken);
     assert_eq!(out["tags"], json!(["t", TAG_UNWRAP_FAILED]));
     let other = r#"{"kind":"Event","apiVersion":"events.k8s.io/v1","note":"of audit.k8s.io"}"#;
-    let other = json!({"message": other}).to_string();
-    assert!(!is_broken(&json::members(&other).collect::<Vec<_>>()));
-    let klog = json!({"message": "I0301 audit.k8s.io"}).to_string();
-    assert!(!is_broken(&json::members(&klog).collect::<Vec<_>>()));
+    for message in [other, "I0301 audit.k8s.io"] {
+        let document = json!({ "message": message }).to_string();
+        assert_eq!(parts_of(&document, &settings()), [("other", String::new())]);
+    }
 }

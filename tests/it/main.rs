@@ -14,6 +14,7 @@ mod bulk_api;
 mod check;
 mod cli;
 mod dead_letter;
+mod envelopes;
 mod fake;
 mod faults;
 mod harness;

@@ -113,8 +113,8 @@ fn rows() -> BTreeSet<String> {
 }
 
 /// Where an engine is. `None`: the test is to be skipped, and it has been said.
-fn engine_url(engine: &str) -> Option<String> {
-    let test = format!("scenarios, {engine}");
+pub fn engine_url(engine: &str) -> Option<String> {
+    let test = format!("what runs on {engine}");
     let Some(all) = env::var(ENGINES).ok().filter(|it| !it.is_empty()) else {
         if engine == "es8" {
             return part(&test, ELASTICSEARCH);

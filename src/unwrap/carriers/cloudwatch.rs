@@ -1,0 +1,224 @@
+//! Amazon CloudWatch Logs: what shippers write into their documents, the messages of subscriptions, and the records
+//! of Lambda, Kinesis and Firehose that hold these in base64.
+
+use std::{borrow::Cow, fmt::Write};
+
+use jiff::Timestamp;
+
+use super::super::{
+    Part, decode,
+    envelope::{Envelope, Provider},
+    peel::{self, Flow, Levels, Sink, Taken, Way, value_of},
+    root::{Root, holds_mark},
+    salvage,
+};
+use crate::json::{self, Kind};
+
+/// Most CloudWatch events that one audit event is put together of.
+const PARTS_MAX: usize = 8;
+
+const SUBSCRIPTION: [&str; 12] = [
+    "messageType",
+    "message_type",
+    "owner",
+    "logGroup",
+    "log_group",
+    "logStream",
+    "log_stream",
+    "subscriptionFilters",
+    "subscription_filters",
+    "logEvents",
+    "log_events",
+    "policyLevel",
+];
+
+/// The name of the EKS cluster that a log group belongs to: `/aws/eks/<cluster>/cluster`.
+fn cluster(group: &str) -> Option<&str> {
+    group
+        .strip_prefix("/aws/eks/")?
+        .strip_suffix("/cluster")
+        .filter(|it| !it.is_empty() && !it.contains('/'))
+}
+
+fn told_by_group<'a>(group: Cow<'a, str>, envelope: &mut Envelope<'a>) {
+    if let Some(name) = cluster(&group) {
+        envelope.provider = Provider::Eks;
+        envelope.cluster = Some(Cow::Owned(name.to_owned()));
+    }
+    envelope.log_group = Some(group);
+}
+
+/// What a document tells.
+pub(in super::super) fn told_by<'a>(root: &Root<'a>, envelope: &mut Envelope<'a>) {
+    if let Some(path) = root.log_file_path {
+        envelope.log_file_path = Some(path);
+    }
+    let Some(object) = root.cloudwatch() else { return };
+    envelope.cloudwatch = Some(Cow::Borrowed(object));
+    for member in json::members(object) {
+        let value = || json::string(member.value);
+        match member.key().as_deref() {
+            Some("log_group") => {
+                if let Some(group) = value() {
+                    told_by_group(group, envelope);
+                }
+            }
+            Some("log_stream") => envelope.log_stream = value(),
+            Some("ingestion_time") => envelope.created = value(),
+            Some("event_id") => envelope.id = value(),
+            _ => (),
+        }
+    }
+}
+
+/// A message that CloudWatch sends to a subscription (CloudWatch Logs user guide, "Subscription filters").
+pub(in super::super) fn is_subscription(root: &Root<'_>) -> bool {
+    let kind = root.message_type.and_then(json::string);
+    matches!(kind.as_deref(), Some("DATA_MESSAGE" | "CONTROL_MESSAGE"))
+        && root.log_events.is_some_and(|it| json::kind(it) == Kind::Array)
+}
+
+pub(in super::super) fn subscription(
+    text: &str,
+    root: &Root<'_>,
+    way: &Way<'_>,
+    levels: &mut Levels<'_>,
+    sink: &mut Sink<'_>,
+) -> Flow {
+    if root.message_type.and_then(json::string).is_some_and(|it| it == "CONTROL_MESSAGE") {
+        return sink(Part::Dropped("control_message"));
+    }
+    let events = root.log_events.unwrap_or("[]");
+    let group = root.log_group.and_then(json::string).unwrap_or_default();
+    if cluster(&group).is_none() && !holds_mark(events.as_bytes()) {
+        return way.other(text, sink);
+    }
+    let mut way = way.into(Taken::Keys(&SUBSCRIPTION)).split();
+    told_by_group(group, &mut way.envelope);
+    way.envelope.log_stream = root.log_stream.and_then(json::string);
+    way.envelope.account = root.owner.and_then(json::string);
+    let mut events = json::elements(events).peekable();
+    while let Some(event) = events.next() {
+        let mut way = way.clone();
+        of_event(event, &mut way.envelope);
+        let Some(message) = json::get(event, "message") else {
+            way.other(event, sink)?;
+            continue;
+        };
+        let rest = std::iter::from_fn(|| {
+            events.next_if(|it| is_rest(it)).and_then(|it| json::get(it, "message"))
+        });
+        match whole(message, rest) {
+            Some(joined) => peel::text(&joined, &way, levels, sink)?,
+            None => value_of(message, &way, levels, sink)?,
+        }
+    }
+    Flow::Continue(())
+}
+
+/// `{"id","timestamp","message"}`
+fn of_event<'a>(event: &'a str, envelope: &mut Envelope<'a>) {
+    let text = |name| json::get(event, name).and_then(json::string);
+    let time = json::get(event, "timestamp").and_then(|it| it.parse().ok());
+    envelope.time = time
+        .and_then(|it| Timestamp::from_millisecond(it).ok())
+        .map(|it| Cow::Owned(it.to_string()));
+    envelope.id = text("id");
+    let mut object = String::from("{");
+    let told = [
+        ("log_group", &envelope.log_group),
+        ("log_stream", &envelope.log_stream),
+        ("event_id", &envelope.id),
+    ];
+    for (name, value) in told {
+        if let Some(value) = value {
+            let comma = if object.len() > 1 { "," } else { "" };
+            // Writing to a String cannot fail.
+            write!(object, "{comma}\"{name}\":").ok();
+            json::push_string(&mut object, value);
+        }
+    }
+    object.push('}');
+    envelope.cloudwatch = Some(Cow::Owned(object));
+}
+
+/// Whether an event of CloudWatch may be the rest of the one before it.
+fn is_rest(event: &str) -> bool {
+    json::get(event, "message").is_some_and(|it| it.starts_with('"') && !it.starts_with("\"{"))
+}
+
+/// CloudWatch cuts an event that is too long for it into several, one after the other in the same stream (seen in
+/// the log of falcosecurity/falco#2656). An audit event that begins in `first` and ends in what follows it, put
+/// together; what follows is looked at only if `first` is the beginning of one.
+fn whole<'a>(first: &str, rest: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut text = json::string(first).filter(|it| salvage::is_open(it))?.into_owned();
+    for part in rest.take(PARTS_MAX - 1) {
+        text.push_str(&json::string(part)?);
+        if !salvage::is_open(&text) {
+            break;
+        }
+    }
+    Some(text)
+}
+
+/// What CloudWatch gives to a Lambda: `{"awslogs":{"data":BASE64}}`.
+pub(in super::super) fn lambda(
+    text: &str,
+    awslogs: &str,
+    way: &Way<'_>,
+    levels: &mut Levels<'_>,
+    sink: &mut Sink<'_>,
+) -> Flow {
+    let Some(data) = json::get(awslogs, "data").and_then(json::string) else {
+        return way.other(text, sink);
+    };
+    decode::into_text(&data, text, &way.into(Taken::Keys(&["awslogs"])), levels, sink)
+}
+
+const RECORDS: [&str; 9] = [
+    "records",
+    "Records",
+    "requestId",
+    "timestamp",
+    "invocationId",
+    "deliveryStreamArn",
+    "sourceKinesisStreamArn",
+    "region",
+    "awsRegion",
+];
+
+/// Records of Azure's Event Hub, of Kinesis (`{"kinesis":{"data":BASE64}}`), of Firehose (`{"data":BASE64}`), or of a
+/// queue (`{"body":TEXT}`). They are taken apart if one of them is of Kubernetes.
+pub(in super::super) fn records(
+    text: &str,
+    records: &str,
+    way: &Way<'_>,
+    levels: &mut Levels<'_>,
+    sink: &mut Sink<'_>,
+) -> Flow {
+    let is_ours = |record: &str, left_bytes: &mut usize| match data(record) {
+        Some(data) => decode::is_kubernetes(&data, left_bytes),
+        None => peel::is_known(record) || holds_mark(record.as_bytes()),
+    };
+    // Looking does not use up what may be decompressed: that is for the reading.
+    if !json::elements(records).any(|it| is_ours(it, &mut levels.left_bytes.clone())) {
+        return way.other(text, sink);
+    }
+    let way = way.into(Taken::Keys(&RECORDS)).split();
+    for record in json::elements(records) {
+        let mut way = way.clone();
+        if let Some(region) = json::get(record, "awsRegion").and_then(json::string) {
+            way.envelope.region = Some(region);
+        }
+        match data(record) {
+            Some(data) => decode::into_text(&data, record, &way, levels, sink)?,
+            None => value_of(record, &way, levels, sink)?,
+        }
+    }
+    Flow::Continue(())
+}
+
+fn data(record: &str) -> Option<Cow<'_, str>> {
+    let kinesis = json::get(record, "kinesis");
+    json::string(json::get(kinesis.unwrap_or(record), "data")?)
+}

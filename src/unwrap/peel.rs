@@ -1,0 +1,528 @@
+//! Takes one carrier after the other off a document, until an audit event, a line of the control plane or nothing
+//! known is left.
+
+use std::ops::ControlFlow;
+
+use super::{
+    Broken, Found, Line, Part, Piece, Settings, Unread,
+    carriers::{azure, cloudwatch, google, list, openshift, strings},
+    control_plane::{self, Component},
+    elastic,
+    envelope::{Envelope, Provider},
+    gke,
+    root::{Root, TextPlace, is_candidate, without_cri_head},
+    salvage,
+};
+use crate::{
+    event::AuditEvent,
+    json::{self, JsonError, Kind, Member},
+};
+
+/// Levels above the event in the document that is written: `{"kubernetes":{"audit":…}}`.
+pub(super) const IN_DOCUMENT: usize = 2;
+
+/// Goes on, or stops because whoever takes the parts has enough.
+pub(super) type Flow = ControlFlow<()>;
+
+/// Takes the parts.
+pub(super) type Sink<'s> = dyn FnMut(Part<'_>) -> Flow + 's;
+
+/// Texts that were taken out of others, one for each carrier; and how much more may be decompressed.
+#[derive(Debug)]
+pub struct Buffers {
+    levels: [String; Buffers::LEVELS],
+    left_bytes: usize,
+}
+
+impl Buffers {
+    /// Most texts in each other: the longest known way takes five (a subscription in gzip and base64, in a record,
+    /// in `message`, and its event written anew).
+    pub const LEVELS: usize = 8;
+
+    /// Buffers for documents that may be decompressed to `left_bytes` in all.
+    #[must_use]
+    pub fn new(left_bytes: usize) -> Self {
+        Self { levels: Default::default(), left_bytes }
+    }
+
+    pub(super) fn all(&mut self) -> Levels<'_> {
+        Levels { buffers: &mut self.levels, left_bytes: &mut self.left_bytes }
+    }
+}
+
+/// The buffers that are left.
+pub(super) struct Levels<'b> {
+    buffers: &'b mut [String],
+    pub(super) left_bytes: &'b mut usize,
+}
+
+impl Levels<'_> {
+    /// An empty buffer, and those that are left then.
+    pub(super) fn next(&mut self) -> Option<(&mut String, Levels<'_>)> {
+        let (first, buffers) = self.buffers.split_first_mut()?;
+        first.clear();
+        Some((first, Levels { buffers, left_bytes: self.left_bytes }))
+    }
+}
+
+/// Where we are in a document: what was taken off so far, and what it told.
+#[derive(Clone, Debug)]
+pub(super) struct Way<'a> {
+    /// The members of the document.
+    pub(super) base: &'a [Member<'a>],
+    pub(super) settings: &'a Settings,
+    /// Members of the document that go, because the event stood in them.
+    pub(super) taken: Option<Taken>,
+    pub(super) envelope: Envelope<'a>,
+    /// How deep what is looked at is at most (levels).
+    pub(super) depth: usize,
+    /// One of several that came together: what is not known becomes a document all the same.
+    pub(super) is_split: bool,
+}
+
+/// Members of the document that go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Root members.
+    Keys(&'static [&'static str]),
+    /// `event.original`
+    Original,
+}
+
+impl<'a> Way<'a> {
+    /// The way's beginning: a document of these members, `depth` levels deep.
+    pub(super) fn new(base: &'a [Member<'a>], settings: &'a Settings, depth: usize) -> Self {
+        Self { base, settings, taken: None, envelope: Envelope::default(), depth, is_split: false }
+    }
+
+    /// The way into a part of the document. What stands in a part that was taken before takes nothing more.
+    pub(super) fn into(&self, taken: Taken) -> Self {
+        let mut way = self.clone();
+        way.taken = way.taken.or(Some(taken));
+        way
+    }
+
+    /// The way to one of several that came together.
+    pub(super) fn split(&self) -> Self {
+        Self { is_split: true, ..self.clone() }
+    }
+
+    pub(super) fn found(&self, event: &AuditEvent<'_>, depth: usize, sink: &mut Sink<'_>) -> Flow {
+        sink(Part::Audit(Found {
+            event,
+            way: self,
+            is_deep: depth > self.settings.depth_max,
+            is_cut: false,
+        }))
+    }
+
+    /// What is no log of Kubernetes.
+    pub(super) fn other(&self, text: &str, sink: &mut Sink<'_>) -> Flow {
+        sink(match self.is_split {
+            true => Part::Piece(Piece { way: self, text, broken: None }),
+            false => Part::Other,
+        })
+    }
+
+    /// What looks like one and cannot be read.
+    pub(super) fn broken(&self, text: &str, reason: Broken, sink: &mut Sink<'_>) -> Flow {
+        sink(match self.is_split {
+            true => Part::Piece(Piece { way: self, text, broken: Some(reason) }),
+            false => Part::Broken(Unread { reason, members: self.base, depth: self.depth }),
+        })
+    }
+
+    /// Whether what comes this way is of a control plane.
+    fn is_control_plane(&self) -> bool {
+        self.envelope.category.is_some() || self.envelope.provider == Provider::Eks
+    }
+
+    /// The component that wrote a line: by the name of its stream, else by its form.
+    fn component(&self, line: &str) -> Option<Component> {
+        if !self.is_control_plane() {
+            return None;
+        }
+        let of_category = self.envelope.category.as_deref().and_then(Component::of_aks_category);
+        let of_stream = || Component::of_eks_stream(self.envelope.log_stream.as_deref()?);
+        let of_form = || control_plane::has_form(line).then_some(Component::Other);
+        of_category.or_else(of_stream).or_else(of_form)
+    }
+}
+
+/// Looks at one object: `text`, with its members.
+pub(super) fn object(
+    text: &str,
+    members: &[Member<'_>],
+    way: &Way<'_>,
+    levels: &mut Levels<'_>,
+    sink: &mut Sink<'_>,
+) -> Flow {
+    let root = Root::read(members);
+    if !root.may_hold() {
+        return way.other(text, sink);
+    }
+    let mut way = way.clone();
+    told_by(&root, &mut way.envelope);
+    let (way, root) = (&way, &root);
+    // The first that fits decides.
+    if let Some(audit) = root.kubernetes.and_then(|it| json::get(it, "audit"))
+        && json::kind(audit) == Kind::Object
+    {
+        return decoded(text, audit, way, levels, sink);
+    }
+    if list::is_list(root) {
+        return list::each(text, root, way, levels, sink);
+    }
+    if is_audit(root) {
+        return at_root(root, members, way, levels, sink);
+    }
+    if cloudwatch::is_subscription(root) {
+        return cloudwatch::subscription(text, root, way, levels, sink);
+    }
+    if azure::is_record(root) {
+        return azure::record(text, root, members, way, levels, sink);
+    }
+    if gke::is_entry(members) {
+        return google::entry(text, members, way, levels, sink);
+    }
+    if azure::is_row(root) {
+        return azure::row(members, way, levels, sink);
+    }
+    if let Some(records) = root.records {
+        return cloudwatch::records(text, records, way, levels, sink);
+    }
+    if let Some(awslogs) = root.awslogs {
+        return cloudwatch::lambda(text, awslogs, way, levels, sink);
+    }
+    if google::is_push(root) {
+        return google::push(text, root, way, levels, sink);
+    }
+    if let Some(resource_logs) = root.resource_logs {
+        return openshift::otlp(text, resource_logs, way, levels, sink);
+    }
+    if let Some(schema) = elastic::schema(members) {
+        let way = way.into(Taken::Keys(&[]));
+        return rewritten(text, &way, levels, sink, |out| elastic::convert(schema, members, out));
+    }
+    in_texts(text, root, members, way, levels, sink)
+}
+
+/// What the document says of the way, in all spellings.
+fn told_by<'a>(root: &Root<'a>, envelope: &mut Envelope<'a>) {
+    let name = || json::string(json::get(json::get(root.orchestrator?, "cluster")?, "name")?);
+    if let Some(name) = name() {
+        envelope.told_cluster = Some(name);
+    }
+    cloudwatch::told_by(root, envelope);
+    azure::told_by(root, envelope);
+    openshift::told_by(root, envelope);
+}
+
+/// Whether the members are those of one audit event.
+pub(super) fn is_audit(root: &Root<'_>) -> bool {
+    const STAGES: [&str; 4] = ["RequestReceived", "ResponseStarted", "ResponseComplete", "Panic"];
+    let is = |value: Option<&str>, wanted: &dyn Fn(&str) -> bool| {
+        value.and_then(json::string).is_some_and(|it| wanted(&it))
+    };
+    match (root.kind, root.api_version) {
+        (Some(_), Some(_)) => {
+            is(root.kind, &|it| it == "Event")
+                && is(root.api_version, &|it| it.starts_with("audit.k8s.io/"))
+                && [root.audit_id, root.stage, root.verb].iter().any(Option::is_some)
+        }
+        // In the webhook's lists they stand once, not with each event.
+        (None, None) => root.audit_id.is_some() && is(root.stage, &|it| STAGES.contains(&it)),
+        _ => false,
+    }
+}
+
+/// An event that the shipper decoded, or an integration wrote.
+fn decoded(
+    text: &str,
+    audit: &str,
+    way: &Way<'_>,
+    levels: &mut Levels<'_>,
+    sink: &mut Sink<'_>,
+) -> Flow {
+    let way = way.into(Taken::Keys(&[]));
+    let inner: Vec<_> = json::members(audit).take(json::MEMBERS_MAX).collect();
+    let root = Root::read(&inner);
+    if azure::is_record(&root) {
+        return azure::record(text, &root, &inner, &way, levels, sink);
+    }
+    let has = |name| json::member(&inner, name).is_some();
+    if root.proto_payload.is_some() && !has("requestURI") {
+        // As Elastic's pipeline leaves it.
+        return google::entry(text, &inner, &way, levels, sink);
+    }
+    if root.audit_id.is_none() && root.verb.is_none() && !is_audit(&root) {
+        return way.other(text, sink);
+    }
+    if strings::has_bodies(&root) {
+        return rewritten(text, &way, levels, sink, |out| strings::write(&inner, out));
+    }
+    let event = AuditEvent::new(audit, inner);
+    way.found(&event, way.depth, sink)
+}
+
+/// Members of an audit event that a shipper may have put at the root of its document. `metadata` and
+/// `timestamp` existed until `v1beta1` and are too common elsewhere to be taken.
+pub(super) const AUDIT_KEYS: [&str; 20] = [
+    "kind",
+    "apiVersion",
+    "level",
+    "auditID",
+    "stage",
+    "requestURI",
+    "verb",
+    "user",
+    "impersonatedUser",
+    "authenticationMetadata",
+    "sourceIPs",
+    "userAgent",
+    "objectRef",
+    "responseStatus",
+    "requestObject",
+    "responseObject",
+    "requestReceivedTimestamp",
+    "stageTimestamp",
+    "annotations",
+    "k8s_audit_level",
+];
+
+fn at_root(
+    root: &Root<'_>,
+    members: &[Member<'_>],
+    way: &Way<'_>,
+    levels: &mut Levels<'_>,
+    sink: &mut Sink<'_>,
+) -> Flow {
+    let way = way.into(Taken::Keys(&AUDIT_KEYS));
+    let mut event: Vec<_> =
+        members.iter().filter(|it| AUDIT_KEYS.iter().any(|key| it.is(key))).copied().collect();
+    openshift::restore_level(root, &mut event);
+    rewritten("", &way, levels, sink, |out| strings::write(&event, out))
+}
+
+/// An event whose text `write` appends.
+pub(super) fn rewritten(
+    text: &str,
+    way: &Way<'_>,
+    levels: &mut Levels<'_>,
+    sink: &mut Sink<'_>,
+    write: impl FnOnce(&mut String) -> bool,
+) -> Flow {
+    let Some((buffer, _)) = levels.next() else { return way.broken(text, Broken::TooDeep, sink) };
+    if !write(buffer) {
+        return way.broken(text, Broken::Json, sink);
+    }
+    let mut members = Vec::with_capacity(20);
+    match json::object(buffer, json::DEPTH_MAX, &mut members) {
+        Ok(depth) => {
+            let event = AuditEvent::new(buffer, members);
+            way.found(&event, depth + IN_DOCUMENT, sink)
+        }
+        Err(_) => way.broken(text, Broken::Json, sink),
+    }
+}
+
+/// Looks into the members that may hold an event as text.
+fn in_texts(
+    text: &str,
+    root: &Root<'_>,
+    members: &[Member<'_>],
+    way: &Way<'_>,
+    levels: &mut Levels<'_>,
+    sink: &mut Sink<'_>,
+) -> Flow {
+    let is_line = way.is_control_plane();
+    let is_string = |value: &str| json::kind(value) == Kind::String;
+    let Some((place, value)) =
+        root.texts().find(|(_, it)| is_candidate(it) || is_line && is_string(it))
+    else {
+        return way.other(text, sink);
+    };
+    let taken = match place {
+        TextPlace::EventOriginal => Taken::Original,
+        // Logstash's filter `json` with a `target` leaves both: the text and what it read in it.
+        TextPlace::Message if has_copy(members) => Taken::Keys(&["message", "audit"]),
+        TextPlace::Message => Taken::Keys(&["message"]),
+        TextPlace::Other(key) => Taken::Keys(key),
+    };
+    value_of(value, &way.into(taken), levels, sink)
+}
+
+fn has_copy(members: &[Member<'_>]) -> bool {
+    json::member(members, "audit").is_some_and(|it| json::get(it, "auditID").is_some())
+}
+
+/// Looks at a value: a string that may hold JSON or a line, an object, or an array of these.
+pub(super) fn value_of(
+    value: &str,
+    way: &Way<'_>,
+    levels: &mut Levels<'_>,
+    sink: &mut Sink<'_>,
+) -> Flow {
+    match json::kind(value) {
+        Kind::Object => {
+            let members: Vec<_> = json::members(value).take(json::MEMBERS_MAX).collect();
+            object(value, &members, way, levels, sink)
+        }
+        Kind::Array if json::elements(value).any(is_known) => {
+            let way = way.split();
+            json::elements(value).try_for_each(|it| value_of(it, &way, levels, sink))
+        }
+        Kind::String => {
+            let Some((buffer, mut levels)) = levels.next() else {
+                return way.broken(value, Broken::TooDeep, sink);
+            };
+            let raw = value.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+            buffer.reserve(value.len());
+            if !json::unescape_into(raw.unwrap_or_default(), buffer) {
+                return way.broken(value, Broken::Json, sink);
+            }
+            on_one_line(buffer);
+            text(buffer, way, &mut levels, sink)
+        }
+        _ => way.other(value, sink),
+    }
+}
+
+/// Puts JSON of several lines on one: it becomes part of a bulk body, where each line is an item or its document.
+/// In JSON a line end stands between tokens only, so a blank says the same; other texts stay.
+pub(super) fn on_one_line(text: &mut String) {
+    let whole = text.trim_ascii();
+    if memchr::memchr2(b'\n', b'\r', whole.as_bytes()).is_some()
+        && whole.starts_with(['{', '['])
+        && is_json(whole)
+    {
+        *text = whole.replace(['\r', '\n'], " ");
+    }
+}
+
+/// Whether a text is nothing but JSON values.
+fn is_json(mut text: &str) -> bool {
+    while !text.trim_ascii().is_empty() {
+        match json::first(text, json::DEPTH_MAX) {
+            Ok((_, rest)) => text = rest,
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// Looks at a text: JSON, several JSON values one after the other, or a line.
+pub(super) fn text(
+    text: &str,
+    way: &Way<'_>,
+    levels: &mut Levels<'_>,
+    sink: &mut Sink<'_>,
+) -> Flow {
+    let text = text.trim_start_matches('\u{feff}').trim_ascii();
+    let text = without_cri_head(text).map_or(text, str::trim_ascii);
+    if text.starts_with('{') {
+        let mut members = Vec::with_capacity(20);
+        return match json::object(text, json::DEPTH_MAX, &mut members) {
+            Ok(depth) => whole(text, members, depth, way, levels, sink),
+            Err(error) => unreadable(text, &error, way, levels, sink),
+        };
+    }
+    if text.starts_with('[') && json::check(text, json::DEPTH_MAX).is_ok() {
+        return value_of(text, way, levels, sink);
+    }
+    line(text, way, sink)
+}
+
+/// A text that is one JSON object. An event keeps the bytes that it has.
+fn whole<'a>(
+    text: &'a str,
+    members: Vec<Member<'a>>,
+    depth: usize,
+    way: &Way<'_>,
+    levels: &mut Levels<'_>,
+    sink: &mut Sink<'_>,
+) -> Flow {
+    let root = Root::read(&members);
+    let depth = depth + IN_DOCUMENT;
+    if is_audit(&root) && !strings::is_to_mend(&root) {
+        let event = AuditEvent::new(text, members);
+        return way.found(&event, depth, sink);
+    }
+    object(text, &members, &Way { depth, ..way.clone() }, levels, sink)
+}
+
+/// A text that opens like a JSON object and is none: several, one that was cut, or a line.
+fn unreadable(
+    text: &str,
+    error: &JsonError,
+    way: &Way<'_>,
+    levels: &mut Levels<'_>,
+    sink: &mut Sink<'_>,
+) -> Flow {
+    if matches!(error, JsonError::Unexpected { .. }) && several(text) {
+        let way = way.split();
+        let mut rest = text;
+        while let Ok((one, after)) = json::first(rest, json::DEPTH_MAX) {
+            value_of(one, &way, levels, sink)?;
+            rest = after;
+        }
+        return if rest.trim_ascii().is_empty() {
+            Flow::Continue(())
+        } else {
+            way.other(rest, sink)
+        };
+    }
+    if !looks_like_audit(text) {
+        return line(text, way, sink);
+    }
+    let Some((buffer, _)) = levels.next() else { return way.broken(text, Broken::TooDeep, sink) };
+    let mut members = Vec::with_capacity(20);
+    if salvage::salvage(text, buffer)
+        && let Ok(depth) = json::object(buffer, json::DEPTH_MAX, &mut members)
+    {
+        let event = AuditEvent::new(buffer, members);
+        return sink(Part::Audit(Found {
+            event: &event,
+            way,
+            is_deep: depth + IN_DOCUMENT > way.settings.depth_max,
+            is_cut: true,
+        }));
+    }
+    way.broken(text, Broken::Json, sink)
+}
+
+fn several(text: &str) -> bool {
+    json::first(text, json::DEPTH_MAX).is_ok_and(|(_, rest)| rest.trim_ascii().starts_with('{'))
+        && is_known(text)
+}
+
+/// Whether one of several values is surely of Kubernetes: what is not, is not taken apart.
+pub(super) fn is_known(value: &str) -> bool {
+    match json::kind(value) {
+        Kind::Object => {
+            let members: Vec<_> = json::members(value).take(json::MEMBERS_MAX).collect();
+            let root = Root::read(&members);
+            is_audit(&root)
+                || list::is_list(&root)
+                || cloudwatch::is_subscription(&root)
+                || azure::is_record(&root)
+                || azure::is_row(&root)
+                || gke::is_entry(&members)
+        }
+        Kind::String => is_candidate(value),
+        _ => false,
+    }
+}
+
+fn looks_like_audit(text: &str) -> bool {
+    let head = text.as_bytes().get(..text.len().min(200)).unwrap_or_default();
+    let has = |what: &str| memchr::memmem::find(head, what.as_bytes()).is_some();
+    has("audit.k8s.io/") && has("kind") || has("\"auditID\":") && has("\"stage\":")
+}
+
+fn line(text: &str, way: &Way<'_>, sink: &mut Sink<'_>) -> Flow {
+    match way.component(text) {
+        Some(component) if !text.is_empty() => sink(Part::Line(Line { way, component, text })),
+        _ => way.other(text, sink),
+    }
+}
