@@ -9,7 +9,7 @@ use prometheus::{
 
 use crate::{
     rules::Rule,
-    unwrap::{Broken, Provider},
+    unwrap::{Broken, Dropped, Provider},
 };
 
 /// Seconds; from a loopback answer to a request that waited for its deadline.
@@ -59,6 +59,8 @@ pub struct Metrics {
     pub truncated_events: IntCounter,
     /// Lines of the control plane.
     pub control_plane_lines: IntCounter,
+    /// Documents of which nothing was to be stored, by reason.
+    pub dropped: IntCounterVec,
     /// Audit events that were stored without their objects.
     pub reduced_events: IntCounter,
     /// Hits of each rule.
@@ -186,6 +188,11 @@ impl Metrics {
                 "k8scop_control_plane_lines_total",
                 "Log lines of the control plane that are no audit events.",
             )?,
+            dropped: counters(
+                "k8scop_dropped_documents_total",
+                "Documents that are not stored, by reason: control_message (of CloudWatch), control_plane, audit (audit.drop).",
+                &["reason"],
+            )?,
             reduced_events: counter(
                 "k8scop_reduced_events_total",
                 "Audit events that were refused (400) and then taken without requestObject and responseObject.",
@@ -243,6 +250,9 @@ impl Metrics {
             self.unauthorized_requests.with_label_values(&[reason]);
         }
         self.received_items.with_label_values(&["bulk"]);
+        for reason in Dropped::ALL {
+            self.dropped.with_label_values(&[reason.name()]);
+        }
         for reason in Broken::ALL {
             self.decode_errors.with_label_values(&["bulk", reason.name()]);
         }

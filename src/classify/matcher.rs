@@ -56,6 +56,12 @@ impl Classifier {
     }
 }
 
+/// Whether one of these selections fits an event.
+#[must_use]
+pub fn fits(event: &AuditEvent<'_>, selections: &[Search]) -> bool {
+    selections.iter().any(|it| found(event, it))
+}
+
 fn holds(event: &AuditEvent<'_>, condition: &Condition, searches: &[Search]) -> bool {
     match condition {
         Condition::Search(index) => searches.get(*index).is_some_and(|it| found(event, it)),

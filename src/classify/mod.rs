@@ -10,4 +10,4 @@ mod prefilter;
 pub use alert::{Alert, Place, write_alert};
 pub use fields::sentence;
 pub use kubectl::kubectl;
-pub use matcher::{Classifier, Verdict};
+pub use matcher::{Classifier, Verdict, fits};

@@ -22,10 +22,10 @@ pub use self::{
 };
 use crate::{
     forward::{Backoff, ClientCert, Credentials, ElasticsearchSettings, FileSettings, Secret},
-    prepare::{AlertTarget, Policy, is_namespace},
+    prepare::{AlertTarget, LineRoute, Policy, is_namespace},
     receiver::{CredentialSettings, Limits, PassThrough, Passing, Pattern, Proof, TlsSettings},
-    rules::{self, Rule, RuleError},
-    unwrap,
+    rules::{self, Rule, RuleError, Search},
+    unwrap::{self, Component},
 };
 
 /// Everything that a run needs.
@@ -176,6 +176,8 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
     let dead_letters = dead_letters(&raw, &mut wrong);
     let alerts = alerts(&raw, &mut wrong);
     let passing = passing(&raw, &mut wrong);
+    let drop = drop(&raw, &mut wrong);
+    let lines_of = lines_of(&raw, &mut wrong);
     limits_fit(&raw, &mut wrong);
     if !is_namespace(&raw.audit.namespace) {
         wrong.push(format!(
@@ -200,6 +202,9 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
         policy: Policy {
             route: raw.audit.route,
             namespace: raw.audit.namespace.clone(),
+            drop,
+            lines: raw.control_plane.route,
+            lines_of,
             ids: raw.audit.ids,
             alerts,
             unwrap: unwrap::Settings {
@@ -207,6 +212,7 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
                 objects: raw.audit.objects,
                 depth_max,
                 cluster: raw.audit.cluster.clone(),
+                from_containers: raw.audit.from_containers,
             },
             items_max: limits.items_max,
             depth_max,
@@ -433,6 +439,30 @@ fn passing(raw: &Raw, wrong: &mut Vec<String>) -> Passing {
         all: raw.pass_through.allow == PassThrough::All,
         also: raw.pass_through.also.iter().filter_map(read).collect(),
     }
+}
+
+fn drop(raw: &Raw, wrong: &mut Vec<String>) -> Vec<Search> {
+    let all = raw.audit.drop.iter().enumerate();
+    let read = all.filter_map(|(place, map)| {
+        let read = rules::selection(&format!("audit.drop[{place}]"), map);
+        read.map_err(|error| wrong.push(error)).ok()
+    });
+    read.collect()
+}
+
+fn lines_of(raw: &Raw, wrong: &mut Vec<String>) -> Vec<(Component, LineRoute)> {
+    let read = |(name, route): (&String, &LineRoute)| {
+        let component = Component::ALL.into_iter().find(|it| it.name() == name);
+        if component.is_none() {
+            let names: Vec<_> = Component::ALL.iter().map(|it| it.name()).collect();
+            wrong.push(format!(
+                "control_plane.components: there is no `{name}` (there are: {})",
+                names.join(", ")
+            ));
+        }
+        component.map(|it| (it, *route))
+    };
+    raw.control_plane.components.iter().filter_map(read).collect()
 }
 
 /// Longest time that can be set (seconds): a day.

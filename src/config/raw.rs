@@ -1,9 +1,9 @@
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{
-    prepare::{Ids, Route},
+    prepare::{Ids, LineRoute, Route},
     receiver::{ClientAuth, PassThrough},
     unwrap::Objects,
 };
@@ -40,6 +40,8 @@ pub struct Raw {
     pub file: RawFile,
     /// What becomes of audit events.
     pub audit: RawAudit,
+    /// What becomes of the other logs of a control plane: what is no audit event in the logs of EKS and AKS.
+    pub control_plane: RawControlPlane,
     /// Where alerts go.
     pub alerts: RawAlerts,
     /// Which rules are used.
@@ -68,6 +70,7 @@ impl Default for Raw {
             dead_letter: RawDeadLetter::default(),
             file: RawFile::default(),
             audit: RawAudit::default(),
+            control_plane: RawControlPlane::default(),
             alerts: RawAlerts::default(),
             rules: RawRules::default(),
             limits: RawLimits::default(),
@@ -290,6 +293,12 @@ pub struct RawAudit {
     pub objects: Objects,
     /// Keep the event's text in `event.original`.
     pub preserve_original: bool,
+    /// Whether an audit event that a container printed is taken for one. Whoever runs a container can forge such; they
+    /// are tagged `k8scop_from_container`. `false`: they pass as they came.
+    pub from_containers: bool,
+    /// Events that are not stored, and on which no rule is run: maps of fields as in the detection of a rule, such as
+    /// `{objectRef.resource: leases, user.username|startswith: 'system:'}`. What was denied or failed is always stored.
+    pub drop: Vec<yaml_serde::Mapping>,
 }
 
 impl Default for RawAudit {
@@ -301,8 +310,21 @@ impl Default for RawAudit {
             ids: Ids::default(),
             objects: Objects::default(),
             preserve_original: false,
+            from_containers: true,
+            drop: Vec::new(),
         }
     }
+}
+
+/// What becomes of the other logs of a control plane.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawControlPlane {
+    /// `reroute`: read, and stored in the data stream of the component, `logs-kubernetes.scheduler_logs-NAMESPACE`; `keep`:
+    /// in the index that the shipper named, as they came; `drop`: not stored.
+    pub route: LineRoute,
+    /// The same for some components, by name: `kube-scheduler: drop`.
+    pub components: BTreeMap<String, LineRoute>,
 }
 
 /// Where alerts go.

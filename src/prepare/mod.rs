@@ -26,10 +26,10 @@ use crate::{
     },
     classify::{self, Alert, Classifier},
     json::{self, Member},
-    rules::{Level, OncePer},
+    rules::{Level, OncePer, Search},
     unwrap::{
-        self, Broken, Buffers, Found, Labels, Line, Part, Piece, Provider, Record, Reduced,
-        Scratch, Unread,
+        self, Broken, Buffers, Component, Dropped, Found, Labels, Line, Part, Piece, Provider,
+        Record, Reduced, Scratch, Unread,
     },
 };
 
@@ -49,6 +49,19 @@ pub enum Route {
     Reroute,
     /// To the index that the shipper named.
     Keep,
+}
+
+/// What becomes of lines of the control plane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineRoute {
+    /// They are read, and go to the data stream of their component: `logs-kubernetes.apiserver_logs-NAMESPACE`.
+    #[default]
+    Reroute,
+    /// They go as they came to the index that the shipper named.
+    Keep,
+    /// They are not stored.
+    Drop,
 }
 
 /// Which `_id` an audit event gets when the shipper gave none.
@@ -95,6 +108,12 @@ pub struct Policy {
     pub route: Route,
     /// Namespace of the data streams where the request names none.
     pub namespace: String,
+    /// Events that are not stored, unless they failed: the API server's answer to what is not allowed is told.
+    pub drop: Vec<Search>,
+    /// What becomes of lines of the control plane.
+    pub lines: LineRoute,
+    /// The same, for some components.
+    pub lines_of: Vec<(Component, LineRoute)>,
     /// Which `_id` audit events get.
     pub ids: Ids,
     /// Where alerts go.
@@ -109,6 +128,13 @@ pub struct Policy {
     pub batch_bytes_max: usize,
     /// Most bytes that are decompressed inside the documents of one request.
     pub inflated_bytes_max: usize,
+}
+
+impl Policy {
+    fn line_route(&self, component: Component) -> LineRoute {
+        let named = self.lines_of.iter().find(|(it, _)| *it == component);
+        named.map_or(self.lines, |(_, route)| *route)
+    }
 }
 
 /// A request, ready to be sent.
@@ -133,8 +159,8 @@ pub struct Counts {
     pub lines: u64,
     /// Documents that look like an audit event and cannot be read, in the order of [`Broken::ALL`].
     pub broken: [u64; Broken::ALL.len()],
-    /// Parts of which nothing was to be stored.
-    pub dropped: u64,
+    /// Parts of which nothing was to be stored, in the order of [`Dropped::ALL`].
+    pub dropped: [u64; Dropped::ALL.len()],
     /// Hits of each rule, by its place.
     pub hits: Vec<(usize, u64)>,
 }
@@ -461,13 +487,21 @@ impl Run<'_> {
                 parts.end = End::AsItCame;
                 return ControlFlow::Break(());
             }
-            Part::Dropped(_) => {
-                self.counts.dropped += 1;
-                return ControlFlow::Continue(());
-            }
+            Part::Dropped(reason) => return self.dropped(reason),
+            Part::Audit(found) if self.is_dropped(&found) => return self.dropped(Dropped::Audit),
+            Part::Line(line) => match policy.line_route(line.component) {
+                LineRoute::Drop => return self.dropped(Dropped::ControlPlane),
+                LineRoute::Reroute => self.line(action, &line, id, parts),
+                LineRoute::Keep => match line.as_piece() {
+                    Some(piece) => self.piece(action, &piece, id, parts),
+                    None => {
+                        parts.end = End::AsItCame;
+                        return ControlFlow::Break(());
+                    }
+                },
+            },
             Part::Broken(unread) => self.broken(&unread, action),
             Part::Audit(found) => self.audit(action, &found, id, parts),
-            Part::Line(line) => self.line(action, &line, id, parts),
             Part::Piece(piece) => self.piece(action, &piece, id, parts),
         };
         match sent {
@@ -482,6 +516,24 @@ impl Run<'_> {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
+    }
+
+    fn dropped(&mut self, reason: Dropped) -> ControlFlow<()> {
+        let place = Dropped::ALL.iter().position(|it| *it == reason);
+        if let Some(count) = place.and_then(|it| self.counts.dropped.get_mut(it)) {
+            *count += 1;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Whether the configuration wants nothing of the event. What failed is always kept: somebody tried.
+    fn is_dropped(&self, found: &Found<'_>) -> bool {
+        let drop = &self.preparer.policy.drop;
+        let event = found.event;
+        !drop.is_empty()
+            && event.code.is_none_or(|it| it < 400)
+            && event.decision.as_deref() != Some("forbid")
+            && classify::fits(event, drop)
     }
 
     fn broken(&mut self, unread: &Unread<'_>, action: &Action<'_>) -> Result<Sent, Refusal> {
@@ -513,23 +565,14 @@ impl Run<'_> {
         let policy = &self.preparer.policy;
         let namespace =
             namespace(&action.index, line.members()).unwrap_or(Cow::Borrowed(&policy.namespace));
-        let reroute = policy.route == Route::Reroute;
         let dataset = line.component.dataset();
-        let labels = Labels {
-            data_stream: reroute.then_some((dataset, namespace.as_ref())),
-            ..Labels::default()
-        };
+        let labels =
+            Labels { data_stream: Some((dataset, namespace.as_ref())), ..Labels::default() };
         let made = parts.record_id(id, action, line.is_split(), line.record());
         let start = self.out.len();
         let final_id = made.as_deref().or(id.as_deref().filter(|_| !line.is_split()));
-        match &made {
-            _ if reroute => {
-                let target = format!("logs-{dataset}-{namespace}");
-                action.write_rerouted(&target, final_id, self.defaults, &mut self.out);
-            }
-            Some(made) => action.write_with_id(Op::Create, made, self.defaults, &mut self.out),
-            None => action.write(self.defaults, &mut self.out),
-        }
+        let target = format!("logs-{dataset}-{namespace}");
+        action.write_rerouted(&target, final_id, self.defaults, &mut self.out);
         self.out.push('\n');
         unwrap::write_line(
             line,

@@ -8,6 +8,9 @@ fn policy() -> Policy {
     Policy {
         route: Route::Reroute,
         namespace: "default".into(),
+        drop: Vec::new(),
+        lines: LineRoute::Reroute,
+        lines_of: Vec::new(),
         ids: Ids::Audit,
         alerts: AlertTarget::DataStream,
         unwrap: unwrap::Settings {
@@ -15,6 +18,7 @@ fn policy() -> Policy {
             objects: unwrap::Objects::DropMetadata,
             depth_max: 1000,
             cluster: Some("c".into()),
+            from_containers: true,
         },
         items_max: 1000,
         depth_max: 1000,
@@ -311,6 +315,134 @@ fn a_batch_does_not_grow_beyond_measure() {
         format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{}\n", in_message(&audit("a", "secrets")));
     let refused = preparer(small).prepare(body.repeat(5).as_bytes(), &Defaults::default(), now());
     assert_eq!(refused.unwrap_err(), TooLarge::Batch { limit: 5000 });
+}
+
+/// A message of CloudWatch to a subscription, with an event on secrets, one on leases and a line of klog.
+fn subscription() -> String {
+    let event = |id: u32, message: &str| json!({"id": format!("cw-{id}"), "timestamp": 1_772_359_200_000_u64, "message": message});
+    json!({"messageType": "DATA_MESSAGE", "owner": "111122223333", "logGroup": "/aws/eks/demo/cluster",
+        "logStream": "kube-apiserver-0123", "logEvents": [
+            event(1, &audit("a", "secrets")),
+            event(2, &audit("b", "leases")),
+            event(3, "I0301 10:00:00.200000      10 trace.go:236] Trace[1]: slow"),
+        ]})
+    .to_string()
+}
+
+fn one_item(preparer: &Preparer, action: &str, document: &str) -> Prepared {
+    prepared(preparer, format!("{action}\n{document}\n").as_bytes())
+}
+
+const CREATE: &str = r#"{"create":{"_index":"logs-x-prod","_id":"own"}}"#;
+
+#[test]
+fn an_item_becomes_many_documents_and_has_one_answer() {
+    let preparer = preparer(policy());
+    let wrapped = json!({"@timestamp": "x", "message": subscription()}).to_string();
+    for document in [subscription(), wrapped] {
+        let prepared = one_item(&preparer, CREATE, &document);
+        let out = outgoing(&prepared);
+        let indices: Vec<_> =
+            out.iter().map(|(it, _)| it["create"]["_index"].as_str().unwrap()).collect();
+        assert_eq!(
+            indices,
+            [
+                "logs-kubernetes.audit_logs-prod",
+                "logs-k8scop.alerts-prod",
+                "logs-kubernetes.audit_logs-prod",
+                "logs-kubernetes.apiserver_logs-prod"
+            ]
+        );
+        let ids: Vec<_> = out.iter().map(|(it, _)| it["create"]["_id"].clone()).collect();
+        assert!(ids.iter().all(|it| it.as_str().unwrap().len() == 32), "{ids:?}");
+        let again = one_item(&preparer, &CREATE.replace("own", "other"), &document);
+        let again: Vec<_> =
+            outgoing(&again).iter().map(|(it, _)| it["create"]["_id"].clone()).collect();
+        assert_eq!(ids, again, "sent again under another id, it is there already");
+        assert_eq!(out[2].1["aws"]["cloudwatch"]["event_id"], "cw-2");
+        for (statuses, status) in [
+            ([201, 201, 201, 201], 201),
+            ([409, 201, 201, 409], 201),
+            ([409, 409, 409, 409], 200),
+            ([201, 201, 201, 400], 400),
+            ([400, 201, 201, 503], 503),
+            ([201, 429, 201, 201], 429),
+            ([201, 400, 400, 201], 400),
+        ] {
+            let (answer, tally) = reply(&prepared, &statuses);
+            let items = answer["items"].as_array().unwrap();
+            assert_eq!(items.len(), 1, "{statuses:?}");
+            assert_eq!(items[0]["create"]["status"], status, "{statuses:?}");
+            assert_eq!(items[0]["create"]["_index"], "logs-x-prod");
+            assert_eq!(items[0]["create"]["_id"], "own");
+            let sum = tally.stored + tally.duplicate + tally.rejected + tally.returned;
+            assert_eq!(sum, 1, "{statuses:?}");
+        }
+    }
+}
+
+#[test]
+fn an_item_may_become_none() {
+    let check = json!({"messageType": "CONTROL_MESSAGE", "owner": "CloudwatchLogs", "logGroup": "", "logStream": "",
+        "logEvents": [{"id": "", "timestamp": 1, "message": "CWL CONTROL MESSAGE: Checking health of destination."}]});
+    let prepared = one_item(&preparer(policy()), CREATE, &check.to_string());
+    assert_eq!((prepared.batch.slot_count(), prepared.counts.dropped), (0, [1, 0, 0]));
+    let (answer, tally) = reply(&prepared, &[]);
+    assert_eq!(answer["errors"], false);
+    assert_eq!(answer["items"][0]["create"]["result"], "noop");
+    assert_eq!((&answer["items"][0]["create"]["status"], tally.dropped), (&json!(200), 1));
+}
+
+#[test]
+fn more_parts_than_items_are_allowed() {
+    let small = Policy { items_max: 2, ..policy() };
+    let prepared = one_item(&preparer(small), CREATE, &subscription());
+    let out = outgoing(&prepared);
+    let [(action, document)] = out.as_slice() else { panic!("{out:?}") };
+    assert_eq!(action["create"]["_index"], "logs-x-prod");
+    assert_eq!(document["tags"], json!([unwrap::TAG_UNWRAP_FAILED]));
+    assert_eq!(document["logEvents"].as_array().unwrap().len(), 3, "nothing is lost");
+    assert_eq!(prepared.counts.audit_sum(), 0, "nothing is counted twice");
+    assert!(prepared.counts.hits.is_empty());
+}
+
+#[test]
+fn what_is_not_wanted_is_dropped_unless_it_failed() {
+    let map = "{objectRef.resource: [leases, secrets], user.username: mallory}";
+    let drop = vec![rules::selection("d", &yaml_serde::from_str(map).unwrap()).unwrap()];
+    let lines_of = vec![(Component::Apiserver, LineRoute::Drop)];
+    let policy = Policy { drop, lines_of, ..policy() };
+    let preparer = preparer(policy);
+    let prepared = one_item(&preparer, CREATE, &subscription());
+    assert_eq!((prepared.batch.slot_count(), prepared.counts.dropped), (0, [0, 1, 2]));
+    let denied = audit("a", "secrets").replace("200", "403");
+    assert_eq!(one_item(&preparer, CREATE, &in_message(&denied)).counts.dropped, [0; 3]);
+    let other = audit("a", "secrets").replace("mallory", "eve");
+    assert_eq!(one_item(&preparer, CREATE, &in_message(&other)).counts.dropped, [0; 3]);
+}
+
+#[test]
+fn lines_that_are_to_stay_stay() {
+    let preparer = preparer(Policy { lines: LineRoute::Keep, ..policy() });
+    let out = outgoing(&one_item(&preparer, CREATE, &subscription()));
+    let (action, document) = out.last().unwrap();
+    assert_eq!(action["create"]["_index"], "logs-x-prod");
+    assert_eq!(document["message"], "I0301 10:00:00.200000      10 trace.go:236] Trace[1]: slow");
+    let alone = json!({"message": "I0301 10:00:00.200000      10 trace.go:236] x",
+        "aws": {"cloudwatch": {"log_group": "/aws/eks/demo/cluster", "log_stream": "kube-apiserver-01"}}});
+    let out = outgoing(&one_item(&preparer, CREATE, &alone.to_string()));
+    assert_eq!((&out[0].0["create"]["_id"], &out[0].1), (&json!("own"), &alone));
+}
+
+#[test]
+fn what_a_container_prints_is_marked_or_left() {
+    let document = json!({"message": audit("a", "nodes"), "kubernetes": {"pod": {"name": "p"}}});
+    let out = outgoing(&one_item(&preparer(policy()), CREATE, &document.to_string()));
+    assert_eq!(out[0].1["tags"], json!([unwrap::TAG_FROM_CONTAINER]));
+    let mut careful = policy();
+    careful.unwrap.from_containers = false;
+    let out = outgoing(&one_item(&preparer(careful), CREATE, &document.to_string()));
+    assert_eq!(out[0].1, document);
 }
 
 /// A piece of a bulk body and what must become of it.

@@ -23,7 +23,7 @@ use crate::{
     json,
     metrics::Metrics,
     prepare::{Letter, Prepared, Tally},
-    unwrap::{Broken, Provider, Reduced},
+    unwrap::{Broken, Dropped, Provider, Reduced},
 };
 
 /// The label `input` of what is counted here.
@@ -419,6 +419,9 @@ fn count_found(receiver: &Receiver, prepared: &Prepared) {
     }
     metrics.truncated_events.inc_by(counts.cut);
     metrics.control_plane_lines.inc_by(counts.lines);
+    for (reason, count) in Dropped::ALL.into_iter().zip(counts.dropped) {
+        metrics.dropped.with_label_values(&[reason.name()]).inc_by(count);
+    }
     for (reason, count) in Broken::ALL.into_iter().zip(counts.broken) {
         metrics.decode_errors.with_label_values(&[INPUT, reason.name()]).inc_by(count);
     }

@@ -23,7 +23,7 @@ pub use condition::Condition;
 pub use error::RuleError;
 pub use field::Field;
 pub use pattern::Pattern;
-pub use sigma::{Example, FieldTest, Level, OncePer, Rule, Search, parse};
+pub use sigma::{Example, FieldTest, Level, OncePer, Rule, Search, parse, selection};
 pub use template::{Part, Template};
 
 /// The rules that come with the program: file name and text.

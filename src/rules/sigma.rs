@@ -218,6 +218,19 @@ pub fn parse(file: &str, text: &str) -> Result<Rule, RuleError> {
     })
 }
 
+/// Reads one selection, a map of fields, as it stands in a rule's detection. `name` is for errors.
+pub fn selection(name: &str, map: &Mapping) -> Result<Search, String> {
+    let read = |(key, value): (&Value, &Value)| {
+        let key = key.as_str().ok_or_else(|| format!("{name}: a field's name must be a text"))?;
+        field_test(key, value).map_err(|error| format!("{name}: {error}"))
+    };
+    let tests: Vec<_> = map.iter().map(read).collect::<Result<_, _>>()?;
+    if tests.is_empty() {
+        return Err(format!("{name} is empty: it would fit every event"));
+    }
+    Ok(Search { name: name.to_owned(), alternatives: vec![tests] })
+}
+
 fn detection(
     source: &Source<'_>,
     detection: &Mapping,

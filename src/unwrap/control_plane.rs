@@ -95,6 +95,21 @@ const AKS_CATEGORIES: [(&str, Component); 12] = [
 ];
 
 impl Component {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Apiserver,
+        Self::ControllerManager,
+        Self::CloudControllerManager,
+        Self::Scheduler,
+        Self::Authenticator,
+        Self::ClusterAutoscaler,
+        Self::Guard,
+        Self::CsiAzuredisk,
+        Self::CsiAzurefile,
+        Self::CsiSnapshot,
+        Self::Other,
+    ];
+
     /// From the name of an EKS log stream; `None` for audit events and for unknown names.
     pub(crate) fn of_eks_stream(stream: &str) -> Option<Self> {
         EKS_STREAMS.iter().find(|(prefix, _)| stream.starts_with(prefix))?.1

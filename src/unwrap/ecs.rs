@@ -3,7 +3,8 @@ use std::{borrow::Cow, net::IpAddr};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Found, Labels, Settings, TAG_BODY_TEXT, TAG_FUTURE, TAG_REDUCED, TAG_TRUNCATED,
+    Found, Labels, Settings, TAG_BODY_TEXT, TAG_FROM_CONTAINER, TAG_FUTURE, TAG_REDUCED,
+    TAG_TRUNCATED,
     audit::write_audit,
     overlay::{Overlay, push_strings},
     peel::{Taken, Way},
@@ -73,6 +74,9 @@ pub(super) fn fill(
     }
     if found.is_deep {
         new_tags.push(TAG_REDUCED);
+    }
+    if way.is_container {
+        new_tags.push(TAG_FROM_CONTAINER);
     }
     if found.is_cut || event.is_truncated {
         new_tags.push(TAG_TRUNCATED);

@@ -56,6 +56,9 @@ pub const TAG_FUTURE: &str = "k8scop_future_timestamp";
 /// Tag of a document whose event was cut on its way, or whose bodies the API server left out for their size.
 pub const TAG_TRUNCATED: &str = "k8scop_truncated";
 
+/// Tag of a document whose event stood in the output of a container: whoever runs one can forge it.
+pub const TAG_FROM_CONTAINER: &str = "k8scop_from_container";
+
 /// How documents are written.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -67,6 +70,8 @@ pub struct Settings {
     pub depth_max: usize,
     /// Name of the cluster where the document does not tell.
     pub cluster: Option<String>,
+    /// Whether an event that a container printed is one: anybody who runs a container can print it.
+    pub from_containers: bool,
 }
 
 /// A part of a document. Most documents have one, those of some carriers have many.
@@ -80,8 +85,8 @@ pub enum Part<'a> {
     Piece(Piece<'a>),
     /// The document looks like an audit event, and cannot be read as one.
     Broken(Unread<'a>),
-    /// Nothing to store: why.
-    Dropped(&'static str),
+    /// Nothing to store.
+    Dropped(Dropped),
     /// The document has nothing of Kubernetes.
     Other,
 }
@@ -210,6 +215,12 @@ impl<'a> Line<'a> {
         self.way.is_split
     }
 
+    /// The line as it came, if it came with others.
+    #[must_use]
+    pub fn as_piece(&self) -> Option<Piece<'a>> {
+        self.is_split().then_some(Piece { text: self.text, broken: None, way: self.way })
+    }
+
     /// What tells the line from all others.
     #[must_use]
     pub fn record(&self) -> Option<Record<'a>> {
@@ -222,6 +233,32 @@ impl<'a> Piece<'a> {
     #[must_use]
     pub fn record(&self) -> Option<Record<'a>> {
         self.way.record()
+    }
+}
+
+/// Why nothing of a part is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// CloudWatch asks whether its destination is alive.
+    ControlMessage,
+    /// A line of the control plane that is not wanted.
+    ControlPlane,
+    /// An audit event that is not wanted.
+    Audit,
+}
+
+impl Dropped {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::ControlMessage, Self::ControlPlane, Self::Audit];
+
+    /// Its name, as metrics label it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ControlMessage => "control_message",
+            Self::ControlPlane => "control_plane",
+            Self::Audit => "audit",
+        }
     }
 }
 
@@ -308,13 +345,14 @@ pub fn each(
         let mut members = Vec::new();
         match json::object(text, json::DEPTH_MAX, &mut members) {
             Ok(depth) => {
-                let way = Way::new(&members, settings, depth);
+                let way = Way::new(&members, &Root::read(&members), settings, depth);
                 peel::object(text, &members, &way, &mut levels, take)
             }
             Err(_) => take(Part::Other),
         }
     } else {
-        peel::object(source, members, &Way::new(members, settings, depth), &mut levels, take)
+        let way = Way::new(members, &root, settings, depth);
+        peel::object(source, members, &way, &mut levels, take)
     };
 }
 

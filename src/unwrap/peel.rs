@@ -78,6 +78,8 @@ pub(super) struct Way<'a> {
     pub(super) depth: usize,
     /// One of several that came together: what is not known becomes a document all the same.
     pub(super) is_split: bool,
+    /// The document is the output of a container.
+    pub(super) is_container: bool,
 }
 
 /// Members of the document that go.
@@ -91,8 +93,21 @@ pub(super) enum Taken {
 
 impl<'a> Way<'a> {
     /// The way's beginning: a document of these members, `depth` levels deep.
-    pub(super) fn new(base: &'a [Member<'a>], settings: &'a Settings, depth: usize) -> Self {
-        Self { base, settings, taken: None, envelope: Envelope::default(), depth, is_split: false }
+    pub(super) fn new(
+        base: &'a [Member<'a>],
+        root: &Root<'a>,
+        settings: &'a Settings,
+        depth: usize,
+    ) -> Self {
+        Self {
+            base,
+            settings,
+            taken: None,
+            envelope: Envelope::default(),
+            depth,
+            is_split: false,
+            is_container: root.is_container(),
+        }
     }
 
     /// The way into a part of the document. What stands in a part that was taken before takes nothing more.
@@ -158,7 +173,7 @@ pub(super) fn object(
     sink: &mut Sink<'_>,
 ) -> Flow {
     let root = Root::read(members);
-    if !root.may_hold() {
+    if !root.may_hold() || way.is_container && !way.settings.from_containers {
         return way.other(text, sink);
     }
     let mut way = way.clone();

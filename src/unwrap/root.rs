@@ -14,6 +14,7 @@ pub(super) struct Root<'a> {
     pub(super) azure: Option<&'a str>,
     pub(super) gcp: Option<&'a str>,
     pub(super) orchestrator: Option<&'a str>,
+    pub(super) container: Option<&'a str>,
     pub(super) openshift: Option<&'a str>,
     // An audit event, or a list of them.
     pub(super) kind: Option<&'a str>,
@@ -92,6 +93,7 @@ impl<'a> Root<'a> {
             "azure" => &mut self.azure,
             "gcp" => &mut self.gcp,
             "orchestrator" => &mut self.orchestrator,
+            "container" => &mut self.container,
             "openshift" => &mut self.openshift,
             "kind" => &mut self.kind,
             "apiVersion" => &mut self.api_version,
@@ -132,6 +134,15 @@ impl<'a> Root<'a> {
     pub(super) fn cloudwatch(&self) -> Option<&'a str> {
         let nested = self.aws.and_then(|it| json::get(it, "cloudwatch"));
         nested.or(self.flat_cloudwatch).filter(|it| json::kind(it) == Kind::Object)
+    }
+
+    /// Whether the document is the output of a container: as Filebeat and Agent, Fluent Bit, Docker's fluentd driver and
+    /// OpenShift's collector write it.
+    pub(super) fn is_container(&self) -> bool {
+        const NAMES: [&str; 5] = ["pod", "container", "pod_name", "container_name", "docker_id"];
+        self.kubernetes
+            .is_some_and(|it| json::members(it).any(|it| NAMES.iter().any(|name| it.is(name))))
+            || self.container.is_some_and(|it| json::get(it, "id").is_some())
     }
 
     /// Whether a closer look may find something of Kubernetes. Cheap: all other logs pass through here.

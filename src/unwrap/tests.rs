@@ -10,6 +10,7 @@ fn settings() -> Settings {
         objects: Objects::DropMetadata,
         depth_max: 100,
         cluster: None,
+        from_containers: true,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt::Write};
 use jiff::Timestamp;
 
 use super::super::{
-    Part, decode,
+    Dropped, Part, decode,
     envelope::{Envelope, Provider},
     peel::{self, Flow, Levels, Sink, Taken, Way, value_of},
     root::{Root, holds_mark},
@@ -85,10 +85,17 @@ pub(in super::super) fn subscription(
     levels: &mut Levels<'_>,
     sink: &mut Sink<'_>,
 ) -> Flow {
-    if root.message_type.and_then(json::string).is_some_and(|it| it == "CONTROL_MESSAGE") {
-        return sink(Part::Dropped("control_message"));
-    }
     let events = root.log_events.unwrap_or("[]");
+    if root.message_type.and_then(json::string).is_some_and(|it| it == "CONTROL_MESSAGE") {
+        let is_check = json::elements(events).all(|it| {
+            let message = json::get(it, "message").and_then(json::string);
+            message.is_some_and(|it| it.starts_with("CWL CONTROL MESSAGE"))
+        });
+        return match is_check {
+            true => sink(Part::Dropped(Dropped::ControlMessage)),
+            false => way.other(text, sink),
+        };
+    }
     let group = root.log_group.and_then(json::string).unwrap_or_default();
     if cluster(&group).is_none() && !holds_mark(events.as_bytes()) {
         return way.other(text, sink);
