@@ -1,11 +1,11 @@
 //! The bodies of an event in the form that is asked for. One pass over each: what stays is copied in runs.
 //!
-//! What Elasticsearch refuses was tried with 7.17.29, 8.19.21 and OpenSearch 3.6.0. Under `enabled: false`, as in
-//! our template: a key that is there twice, a number of more than 1,000 digits. In an object with `properties`,
-//! as in Elastic's own template: keys that are empty, of dots or blanks only, or with nothing before a dot; and a
-//! body that is no object. Under `flattened` (no OpenSearch has it): keys with U+0000, more than 20 objects
-//! inside one another (arrays are not counted), a path and value of more than 32,766 bytes together, and a body
-//! that is no object and no list of objects.
+//! What is refused was tried with Elasticsearch 7.17.29, 8.19.21 and 9.4.3 and OpenSearch 3.6.0. Under
+//! `enabled: false`, as in our template: a key that is there twice, a number of more than 1,000 digits. In an
+//! object with `properties`, as in Elastic's own template: keys that are empty, of dots or blanks only, or with
+//! nothing before a dot; and a body that is no object. Under `flattened` (no OpenSearch has it): keys with U+0000,
+//! more than 20 objects inside one another (arrays are not counted), a path and value of more than 32,766 bytes
+//! together, and a body that is no object and no list of objects.
 
 use std::borrow::Cow;
 
@@ -175,7 +175,7 @@ impl<'t, 'o> Walk<'t, 'o> {
     fn is_object_or_objects(&self) -> bool {
         match json::kind(self.text) {
             Kind::Object | Kind::Null => true,
-            // A JSON patch. Its elements are known to be objects before it is gone through.
+            // A JSON patch.
             Kind::Array => json::elements(self.text).all(|it| json::kind(it) == Kind::Object),
             _ => false,
         }
@@ -205,7 +205,8 @@ impl<'t, 'o> Walk<'t, 'o> {
         while self.peek() == Some(b'"') {
             let start = self.at;
             let raw_key = self.key();
-            let name = name(raw_key);
+            let is_plain = is_plain(raw_key);
+            let name = if is_plain { Cow::Borrowed(raw_key) } else { name(raw_key) };
             if self.drops(place.of, &name) {
                 self.write_to(stays);
                 self.skip();
@@ -215,12 +216,14 @@ impl<'t, 'o> Walk<'t, 'o> {
                 self.written = if is_first && has_next { self.at } else { comma };
                 continue;
             }
+            let name = if !is_plain && self.form.mends && is_refused(&name) {
+                Cow::Owned(self.rename(open, start, raw_key, &name)?)
+            } else {
+                name
+            };
             let path_bytes = place.path_bytes.saturating_add(name.len() + 1);
             if path_bytes > self.form.path_bytes_max {
                 return Err(Unfit);
-            }
-            if self.form.mends && !is_plain(raw_key) && is_refused(&name) {
-                self.rename(open, start, raw_key, &name)?;
             }
             self.value(Place { of: self.below(place.of, &name), path_bytes, ..place })?;
             stays = self.at;
@@ -272,14 +275,14 @@ impl<'t, 'o> Walk<'t, 'o> {
         }
     }
 
-    /// Writes another key for the one at `start`, in the object that opens at `open`.
+    /// Writes another key for the one at `start`, in the object that opens at `open`; gives it back.
     fn rename(
         &mut self,
         open: usize,
         start: usize,
         raw_key: &str,
         name: &str,
-    ) -> Result<(), Unfit> {
+    ) -> Result<String, Unfit> {
         self.renamed += 1;
         let new = renamed(name);
         let beside = json::members(self.text.get(open..).unwrap_or_default());
@@ -296,7 +299,7 @@ impl<'t, 'o> Walk<'t, 'o> {
         self.out.push_str(&written(&new));
         self.out.push('"');
         self.written = start + raw_key.len() + 2;
-        Ok(())
+        Ok(new)
     }
 
     /// Writes the value here as a string of JSON.
@@ -399,10 +402,11 @@ fn name(raw_key: &str) -> Cow<'_, str> {
     json::decode(raw_key).unwrap_or(Cow::Borrowed(raw_key))
 }
 
-/// Whether a key is surely taken by Elasticsearch: most are.
+/// Whether a key has no escape and is surely taken by Elasticsearch: most are.
 fn is_plain(raw_key: &str) -> bool {
     let bytes = raw_key.as_bytes();
-    bytes.first().is_some_and(u8::is_ascii_graphic) && memchr::memchr2(b'.', b'\\', bytes).is_none()
+    bytes.first().is_some_and(u8::is_ascii_graphic)
+        && !bytes.iter().any(|it| matches!(it, b'.' | b'\\'))
 }
 
 /// Whether Elasticsearch refuses a key. One that ends in a dot it takes for the same without: two would be one.
