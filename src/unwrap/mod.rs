@@ -345,14 +345,15 @@ pub fn each(
         let mut members = Vec::new();
         match json::object(text, json::DEPTH_MAX, &mut members) {
             Ok(depth) => {
-                let way = Way::new(&members, &Root::read(&members), settings, depth);
-                peel::object(text, &members, &way, &mut levels, take)
+                let root = Root::read(&members);
+                let way = Way::new(&members, &root, settings, depth);
+                peel::rooted(text, &root, &members, way, &mut levels, take)
             }
             Err(_) => take(Part::Other),
         }
     } else {
         let way = Way::new(members, &root, settings, depth);
-        peel::object(source, members, &way, &mut levels, take)
+        peel::rooted(source, &root, members, way, &mut levels, take)
     };
 }
 

@@ -165,20 +165,34 @@ impl<'a> Way<'a> {
 }
 
 /// Looks at one object: `text`, with its members.
-pub(super) fn object(
-    text: &str,
-    members: &[Member<'_>],
-    way: &Way<'_>,
+pub(super) fn object<'a>(
+    text: &'a str,
+    members: &[Member<'a>],
+    way: &Way<'a>,
     levels: &mut Levels<'_>,
     sink: &mut Sink<'_>,
 ) -> Flow {
     let root = Root::read(members);
-    if !root.may_hold() || way.is_container && !way.settings.from_containers {
+    if !root.may_hold() {
         return way.other(text, sink);
     }
-    let mut way = way.clone();
-    told_by(&root, &mut way.envelope);
-    let (way, root) = (&way, &root);
+    rooted(text, &root, members, way.clone(), levels, sink)
+}
+
+/// As [`object`], where a closer look is worth it.
+pub(super) fn rooted<'a>(
+    text: &'a str,
+    root: &Root<'a>,
+    members: &[Member<'a>],
+    mut way: Way<'a>,
+    levels: &mut Levels<'_>,
+    sink: &mut Sink<'_>,
+) -> Flow {
+    if way.is_container && !way.settings.from_containers {
+        return way.other(text, sink);
+    }
+    told_by(root, &mut way.envelope);
+    let way = &way;
     // The first that fits decides.
     if let Some(audit) = root.kubernetes.and_then(|it| json::get(it, "audit"))
         && json::kind(audit) == Kind::Object
