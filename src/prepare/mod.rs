@@ -455,13 +455,11 @@ impl Run<'_> {
                 return Fate::Refused(refusal);
             }
         }
+        if id.is_none() {
+            *id = parts.made_id;
+        }
         match parts.sent.pop() {
-            Some(one) if parts.sent.is_empty() && !parts.is_several => {
-                if id.is_none() {
-                    *id = parts.made_id;
-                }
-                Fate::Sent(one)
-            }
+            Some(one) if parts.sent.is_empty() => Fate::Sent(one),
             Some(last) => {
                 parts.sent.push(last);
                 Fate::Several(parts.sent)
@@ -573,6 +571,7 @@ impl Run<'_> {
         let final_id = made.as_deref().or(id.as_deref().filter(|_| !line.is_split()));
         let target = format!("logs-{dataset}-{namespace}");
         action.write_rerouted(&target, final_id, self.defaults, &mut self.out);
+        parts.made_id = parts.made_id.take().or_else(|| made.clone());
         self.out.push('\n');
         unwrap::write_line(
             line,
@@ -603,6 +602,7 @@ impl Run<'_> {
             Some(made) => action.write_with_id(Op::Create, made, self.defaults, &mut self.out),
             None => action.write(self.defaults, &mut self.out),
         }
+        parts.made_id = parts.made_id.take().or_else(|| made.clone());
         self.out.push('\n');
         unwrap::write_piece(piece, self.now, &mut self.scratch, &mut self.out);
         self.out.push('\n');
@@ -677,9 +677,7 @@ impl Run<'_> {
                 sent.alerts.push(hit);
             }
         }
-        if !found.is_split() {
-            parts.made_id = made;
-        }
+        parts.made_id = parts.made_id.take().or(made);
         Ok(sent)
     }
 
@@ -739,9 +737,7 @@ impl Run<'_> {
 struct Parts {
     sent: Vec<Sent>,
     end: End,
-    /// The document came apart.
-    is_several: bool,
-    /// The id that was made for the only part.
+    /// The id that was made for the first part: the item is answered with it, if the client gave none.
     made_id: Option<String>,
     /// Records that have no id of their own.
     unnamed: u64,
@@ -767,14 +763,9 @@ impl Parts {
         is_split: bool,
         record: Option<Record<'_>>,
     ) -> Option<String> {
-        if !is_split {
-            // An `index` with an `_id` replaces; a data stream only creates.
-            return id
-                .as_ref()
-                .filter(|_| action.op == Op::Index)
-                .map(|id| hashed(&["line", &action.index, id]));
+        if !is_split && id.is_some() && action.op == Op::Create {
+            return None;
         }
-        self.is_several = true;
         if let Some(Record { source: [group, stream], id }) = record {
             return Some(hashed(&["record", group, stream, id]));
         }

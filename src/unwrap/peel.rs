@@ -477,6 +477,10 @@ fn whole<'a>(
         let event = AuditEvent::new(text, members);
         return way.found(&event, depth, sink);
     }
+    if way.component(text).is_some() {
+        // Components may be told to log in JSON.
+        return line(text, way, sink);
+    }
     object(text, &members, &Way { depth, ..way.clone() }, levels, sink)
 }
 

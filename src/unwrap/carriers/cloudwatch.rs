@@ -69,6 +69,10 @@ pub(in super::super) fn told_by<'a>(root: &Root<'a>, envelope: &mut Envelope<'a>
             _ => (),
         }
     }
+    if envelope.id.is_none() {
+        // Filebeat and Agent put CloudWatch's id there.
+        envelope.id = root.event.and_then(|it| json::string(json::get(it, "id")?));
+    }
 }
 
 /// A message that CloudWatch sends to a subscription (CloudWatch Logs user guide, "Subscription filters").

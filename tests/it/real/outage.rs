@@ -163,7 +163,7 @@ async fn nothing_is_lost_and_nothing_doubled_in_an_outage() {
     .await;
     scene.count_duplicates().await;
     stored::check(&scene.elasticsearch, &scene.namespace, &stream).await;
-    stored::check_texts(&scene.elasticsearch, &stream, false).await;
+    stored::check_texts(&scene.elasticsearch, &scene.namespace, &stream).await;
     scene.k8scop.check_balance().await;
     assert_eq!(scene.kills, 5);
     assert!(scene.duplicates > 0.0, "no answer was lost, so nothing was shown");

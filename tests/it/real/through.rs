@@ -53,7 +53,7 @@ async fn filebeat_through_k8scop_into_elasticsearch() {
     .await;
 
     stored::check(&elasticsearch, &namespace, &stream).await;
-    stored::check_texts(&elasticsearch, &stream, true).await;
+    stored::check_texts(&elasticsearch, &namespace, &stream).await;
     let loaded = elasticsearch
         .did(Method::GET, &format!("/_index_template/{}", filebeat::NAME), &().into())
         .await;
