@@ -132,7 +132,14 @@ pub(super) fn tags(members: &[Member<'_>], new: &[&str], overlay: &mut Overlay) 
                 out.push_str(old);
             }
         }
-        for tag in new {
+        let has = |tag: &str| match json::kind(old) {
+            Kind::Array => {
+                json::elements(old).any(|it| json::string(it).is_some_and(|it| it == tag))
+            }
+            _ => json::string(old).is_some_and(|it| it == tag),
+        };
+        // A second k8scop finds the tags of the first.
+        for tag in new.iter().filter(|it| !has(it)) {
             if !out.ends_with('[') {
                 out.push(',');
             }

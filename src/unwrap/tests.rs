@@ -321,9 +321,11 @@ fn a_deep_body_hides_nothing() {
 
 #[test]
 fn tags_in_odd_forms() {
-    for (tags, expected) in
-        [("[[\"a\"]]", json!([["a"], TAG_UNWRAP_FAILED])), ("[ ]", json!([TAG_UNWRAP_FAILED]))]
-    {
+    for (tags, expected) in [
+        ("[[\"a\"]]", json!([["a"], TAG_UNWRAP_FAILED])),
+        ("[ ]", json!([TAG_UNWRAP_FAILED])),
+        ("[\"k8scop_unwrap_failed\", \"b\"]", json!([TAG_UNWRAP_FAILED, "b"])),
+    ] {
         let mut out = String::new();
         let document = format!("{{\"tags\":{tags}}}");
         let members: Vec<_> = json::members(&document).collect();
