@@ -333,7 +333,8 @@ pub fn each(
     take: &mut dyn FnMut(Part<'_>) -> Flow,
 ) {
     let root = Root::read(members);
-    if !root.may_hold() {
+    let holds_mark = |it: &Member<'_>| root::holds_mark(it.value.as_bytes());
+    if !root.may_hold() || root.has_dots && !members.iter().any(holds_mark) {
         // Whoever has enough is done in any case.
         let (Flow::Continue(()) | Flow::Break(())) = take(Part::Other);
         return;

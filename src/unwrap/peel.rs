@@ -194,10 +194,14 @@ pub(super) fn rooted<'a>(
     told_by(root, &mut way.envelope);
     let way = &way;
     // The first that fits decides.
-    if let Some(audit) = root.kubernetes.and_then(|it| json::get(it, "audit"))
-        && json::kind(audit) == Kind::Object
-    {
-        return decoded(text, audit, way, levels, sink);
+    if let Some(audit) = root.kubernetes.and_then(|it| json::get(it, "audit")) {
+        match json::kind(audit) {
+            Kind::Object => return decoded(text, audit, way, levels, sink),
+            Kind::String if is_candidate(audit) => {
+                return value_of(audit, &way.into(Taken::Keys(&[])), levels, sink);
+            }
+            _ => (),
+        }
     }
     if list::is_list(root) {
         return list::each(text, root, way, levels, sink);

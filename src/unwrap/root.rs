@@ -56,9 +56,9 @@ pub(super) struct Root<'a> {
 }
 
 /// Members besides `message` whose text may hold an event: Docker's and Fluent Bit's `log`, `msg`, AWS's and Azure's
-/// `Message`, OpenTelemetry's and Loki's `body`, GELF's two.
-pub(super) static TEXTS: [&str; 6] =
-    ["log", "msg", "Message", "body", "short_message", "full_message"];
+/// `Message`, OpenTelemetry's and Loki's `body`, GELF's two, and the target that is usual for Logstash's filter `json`.
+pub(super) static TEXTS: [&str; 7] =
+    ["log", "msg", "Message", "body", "short_message", "full_message", "audit"];
 
 /// Names of the object in which carriers put CloudWatch's log group and stream: Filebeat and Elastic Agent
 /// before and since 9.2 (beats, `x-pack/filebeat/input/awscloudwatch/processor.go`), and Logstash's

@@ -215,6 +215,29 @@ fn a_raw_line_and_keys_at_the_root() {
 }
 
 #[test]
+fn other_members_that_hold_the_event() {
+    let audit: Value = serde_json::from_str(AUDIT).unwrap();
+    for document in [
+        json!({"kubernetes": {"audit": AUDIT}}),
+        json!({"kubernetes.audit": audit}),
+        json!({"audit": audit}),
+        json!({"message": AUDIT, "audit": audit}),
+        json!({"message": audit}),
+        json!({"log": format!("{AUDIT}\n")}),
+        json!({"log": format!("2026-03-01T10:00:02.000000001Z stdout F {AUDIT}")}),
+        json!({"event": {"original": AUDIT}}),
+        json!({"msg": format!("\u{feff}{AUDIT}")}),
+    ] {
+        let out = unwrapped(&document);
+        check_event(&out);
+        for gone in ["audit", "log", "msg", "kubernetes.audit"] {
+            assert!(out.get(gone).is_none(), "{gone} of {document}");
+        }
+        assert!(out["event"].get("original").is_none(), "{document}");
+    }
+}
+
+#[test]
 fn what_was_written_once_is_found_again_where_it_was_put() {
     let event = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","stage":"Panic","user":{"username":"u"}}"#;
     let root = event.replacen('{', &format!("{{\"message\":{},", json!(AUDIT)), 1);
