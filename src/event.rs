@@ -153,12 +153,11 @@ impl<'a> AuditEvent<'a> {
     }
 
     /// The decoded values of the query parameter `name`, in order. A plus sign is a blank.
-    pub fn query_values(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
-        let name = name.to_owned();
+    pub fn query_values<'e>(&'e self, name: &'e str) -> impl Iterator<Item = Cow<'e, str>> {
         self.query()
             .split('&')
             .filter_map(|pair| pair.split_once('=').or(Some((pair, ""))))
-            .filter(move |(key, _)| decoded(key) == name.as_str())
+            .filter(move |(key, _)| decoded(key) == name)
             .map(|(_, value)| decoded(value))
     }
 

@@ -1,9 +1,9 @@
-"""Runs the two scenarios against a running cluster and writes what its audit log says of them.
+"""Runs the three scenarios against a running cluster and writes what its audit log says of them.
 
 Called by scripts/kubernetes as: scenario.py DIR OUT
   DIR  the running cluster: audit.log, NAME.kubeconfig for every user, kubelet.pid, server (the apiserver's URL), ca.crt,
        prometheus.token, home/NAME (what kubectl caches for NAME)
-  OUT  where kubectl.ndjson and story.ndjson are written
+  OUT  where kubectl.ndjson, story.ndjson and typed.ndjson are written
 KUBECTL in the environment is the kubectl to run. Events are never parsed and written again: their lines are copied.
 """
 
@@ -21,6 +21,9 @@ import urllib.request
 
 DEADLINE = 20  # seconds for a command to end, and for the audit log to tell of it
 HERE = os.path.dirname(os.path.abspath(__file__))
+TYPED = os.path.join(HERE, "..", "..", "..", "tests", "data", "kubectl", "typed.tsv")
+TYPED_FOR = 4  # seconds until a command that does not end by itself is ended
+QUIET = 0.15  # seconds without a new event, after which a command has caused all that it will cause
 DISCOVERY = re.compile(r"^/(api|apis|openapi/v[23]|version)([/?]|$)")
 
 
@@ -61,23 +64,43 @@ class Cluster:
                 raise Wrong(f"{what}: {len(missing)} of {len(wanted)} expected audit events did not come in {DEADLINE} s; the last were:\n{told}")
             time.sleep(0.02)
 
+    def settled(self, position, user):
+        """The events of one user after a position, once there are no more to come."""
+        end = time.monotonic() + DEADLINE
+        size, since = self.position(), time.monotonic()
+        while True:
+            time.sleep(0.02)
+            if self.position() != size:
+                size, since = self.position(), time.monotonic()
+            if time.monotonic() - since > QUIET:
+                events = [(line, event) for line, event in self.since(position) if event["user"].get("username") == name_of(user)]
+                ended = {event["auditID"] for _, event in events if event["stage"] != "ResponseStarted"}
+                if all(event["auditID"] in ended for _, event in events):
+                    return [line for line, _ in events]
+            if time.monotonic() > end:
+                raise Wrong(f"the audit log did not come to rest in {DEADLINE} s")
+
     def kubectl(self, user, command, code=0, stdin=None, websockets=True):
+        """Runs a command, which must end with code. Without one it may end as it likes, and is ended if it does not."""
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": os.path.join(self.folder, "home", user),
             "KUBECONFIG": os.path.join(self.folder, user + ".kubeconfig"),
             "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "true" if websockets else "false",
+            "KUBE_EDITOR": "sed -i s/front/back/",
         }
         os.makedirs(environment["HOME"], exist_ok=True)
         try:
             done = subprocess.run(
-                [os.environ["KUBECTL"], *shlex.split(command)], cwd=HERE, env=environment, timeout=DEADLINE,
+                [os.environ["KUBECTL"], *shlex.split(command)], cwd=HERE, env=environment, timeout=DEADLINE if code is not None else TYPED_FOR,
                 input=stdin, stdin=None if stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
             )
         except subprocess.TimeoutExpired as error:
+            if code is None:
+                return ""
             raise Wrong(f"kubectl {command} as {user} did not end in {DEADLINE} s: {error.output}") from error
-        if done.returncode != code:
+        if code is not None and done.returncode != code:
             raise Wrong(f"kubectl {command} as {user} ended with {done.returncode}, not {code}:\n{done.stdout}")
         return done.stdout
 
@@ -266,6 +289,20 @@ def in_story(event):
     return event["user"].get("username") in CAST and not discovery
 
 
+def typed_scenario(cluster):
+    """What alice types, command by command; each with all that it makes kubectl ask, discovery too."""
+    lines = []
+    with open(TYPED, encoding="utf-8") as file:
+        rows = [line.rstrip("\n").split("\t") for line in file if line.strip() and not line.startswith("#")]
+    for code, command, *_ in rows:
+        start = cluster.position()
+        cluster.kubectl("alice", command, code=None if code == "-" else int(code))
+        own = cluster.settled(start, "alice")
+        head = json.dumps({"typed": command}, ensure_ascii=False)
+        lines.append(head[:-1].encode() + b', "events": [' + b",".join(own) + b"]}")
+    return lines
+
+
 def prepare(cluster):
     """Lets every user learn what the apiserver serves, so that the scenarios need not; and waits until permissions count."""
     for user, question in (("alice", "delete pods"), ("bob", "patch deployments.apps --subresource=scale -n shop"), ("mallory", "create pods --subresource=exec -n shop"),
@@ -297,8 +334,10 @@ def main():
     prepare(cluster)
     commands = kubectl_scenario(cluster)
     story = story_scenario(cluster)
+    typed = typed_scenario(cluster)
     write(out, "kubectl.ndjson", commands)
     write(out, "story.ndjson", story)
+    write(out, "typed.ndjson", typed)
 
 
 if __name__ == "__main__":

@@ -16,3 +16,4 @@ mod scenarios;
 mod stored;
 mod stream;
 mod through;
+mod typed;
