@@ -12,7 +12,7 @@ use Say::{
 };
 use When::{
     AnyManager, BodyBegins, BodyIs, Custom, Group, Hand, HasBody, HasQuery, JsonPatch, Kubectl,
-    Manager, Named, NoManager, NoQuery, Only, Prefix, QueryIs,
+    Manager, Named, NoBody, NoManager, NoQuery, NothingBut, Only, QueryIs,
 };
 
 /// One request and the command behind it.
@@ -90,8 +90,8 @@ const REPLACE_FILE: &[Say] = &[Words("replace -f")];
 const RECONCILE: &[Say] = &[Words("auth reconcile -f")];
 
 // Streams: a WebSocket is a GET, SPDY a POST.
-const CP_OUT: Row = row(PODS, "exec", &[Prefix(&["tar", "cf", "-"])], COPY_OUT);
-const CP_IN: Row = row(PODS, "exec", &[Prefix(&["tar", "-xmf", "-", "-C"])], COPY_IN);
+const CP_OUT: Row = row(PODS, "exec", &[When::Command(&["tar", "cf", "-"])], COPY_OUT);
+const CP_IN: Row = row(PODS, "exec", &[When::Command(&["tar", "-xmf", "-", "-C"])], COPY_IN);
 const EXEC: Row = row(PODS, "exec", &[], RUN_IN_CONTAINER);
 const ATTACHED: Row = row(PODS, "attach", &[], ATTACH);
 const FORWARDED: Row = row(PODS, "portforward", &[], FORWARD);
@@ -181,6 +181,35 @@ pub(super) const POD: &[&str] = &[
     "spec terminationGracePeriodSeconds",
 ];
 
+/// What `run` writes without `--overrides`.
+const RUN: When = Only(
+    &[
+        "metadata labels",
+        "metadata labels *",
+        "metadata annotations",
+        "metadata annotations *",
+        "spec containers args",
+        "spec containers command",
+        "spec containers env name",
+        "spec containers env value",
+        "spec containers image",
+        "spec containers imagePullPolicy",
+        "spec containers name",
+        "spec containers ports containerPort",
+        "spec containers ports protocol",
+        "spec containers stdin",
+        "spec containers stdinOnce",
+        "spec containers terminationMessagePath",
+        "spec containers terminationMessagePolicy",
+        "spec containers tty",
+        "spec dnsPolicy",
+        "spec enableServiceLinks",
+        "spec restartPolicy",
+        "spec schedulerName",
+        "spec terminationGracePeriodSeconds",
+    ],
+    "",
+);
 const DEPLOYMENT: When = Only(
     &[
         "metadata labels app",
@@ -245,7 +274,7 @@ const BINDING: When = Only(
     "",
 );
 
-static CREATE: [Row; 36] = [
+static CREATE: [Row; 38] = [
     CP_OUT,
     CP_IN,
     EXEC,
@@ -263,6 +292,20 @@ static CREATE: [Row; 36] = [
         &[Words("auth can-i --list"), Body("--namespace", "spec namespace")],
     ),
     row(&["selfsubjectreviews"], "", &[], &[Words("auth whoami")]),
+    row(PODS, "", &[Manager("-run"), NoBody], &[Words("run"), Name, Scope]),
+    row(
+        PODS,
+        "",
+        &[Manager("-run"), RUN],
+        &[
+            Words("run"),
+            Name,
+            Body("--image", "spec containers image"),
+            Scope,
+            Fields("--command --", "spec containers command"),
+            Fields("--", "spec containers args"),
+        ],
+    ),
     row(
         PODS,
         "",
@@ -271,9 +314,8 @@ static CREATE: [Row; 36] = [
             Words("run"),
             Name,
             Body("--image", "spec containers image"),
+            Words("--overrides …"),
             Scope,
-            Fields("--command --", "spec containers command"),
-            Fields("--", "spec containers args"),
         ],
     ),
     // The pod of `debug node/NODE` has a name of its own (kubectl 1.29 to 1.35, `pkg/cmd/debug/debug.go`).
@@ -421,7 +463,7 @@ static CREATE: [Row; 36] = [
     row(
         &["resourcequotas"],
         "",
-        &[Manager("-create"), When::OnlyBelow("spec hard")],
+        &[Manager("-create"), Only(&["spec hard*"], "")],
         &[Words("create quota"), Name, Pairs("--hard", "spec hard"), Scope],
     ),
     row(
@@ -458,6 +500,34 @@ static UPDATE: [Row; 8] = [
 ];
 
 const TEMPLATE_ENV: &str = "spec template spec containers env";
+// A client may call itself by any manager: the body must be what kubectl's command writes. The orders are those of
+// a strategic merge patch.
+const ENV: When = Only(
+    &[
+        "spec template spec $setElementOrder/containers name",
+        "spec template spec containers name",
+        "spec template spec containers $setElementOrder/env name",
+        "spec template spec containers env",
+        "spec template spec containers env *",
+    ],
+    "",
+);
+const RESOURCES: When = Only(
+    &[
+        "spec template spec $setElementOrder/containers name",
+        "spec template spec containers name",
+        "spec template spec containers resources*",
+    ],
+    "",
+);
+const IMAGES: When = Only(
+    &[
+        "spec template spec $setElementOrder/containers name",
+        "spec template spec containers name",
+        "spec template spec containers image",
+    ],
+    "",
+);
 
 static PATCH: [Row; 32] = [
     row(&["events", "leases"], "", &[When::NotKubectl], &[]),
@@ -478,17 +548,22 @@ static PATCH: [Row; 32] = [
     row(ANY, "*", &[Manager("-edit")], &[Words("edit"), Resource, Name, Subresource, Scope]),
     row(ANY, "*", &[Kubectl, HasQuery("force")], APPLY),
     // A patch of the taints holds all of them: which of them is new cannot be seen.
-    row(NODES, "", &[Manager("-taint")], &[Words("taint"), Resource, Name]),
     row(
         NODES,
         "",
-        &[NoManager, BodyIs("spec unschedulable", "true"), When::OnlyBelow("spec unschedulable")],
+        &[Manager("-taint"), NothingBut(&["spec taints*"])],
+        &[Words("taint"), Resource, Name],
+    ),
+    row(
+        NODES,
+        "",
+        &[NoManager, BodyIs("spec unschedulable", "true"), Only(&["spec unschedulable"], "")],
         &[Words("cordon"), Name],
     ),
     row(
         NODES,
         "",
-        &[NoManager, HasBody("spec unschedulable"), When::OnlyBelow("spec unschedulable")],
+        &[NoManager, HasBody("spec unschedulable"), Only(&["spec unschedulable"], "")],
         &[Words("uncordon"), Name],
     ),
     row(
@@ -507,23 +582,24 @@ static PATCH: [Row; 32] = [
         "",
         &[
             Manager("-rollout"),
-            HasBody("spec template metadata annotations kubectl.kubernetes.io/restartedAt"),
+            Only(&["spec template metadata annotations kubectl.kubernetes.io/restartedAt"], ""),
+            HasBody("spec template"),
         ],
         &[Words("rollout restart"), Resource, Name, Scope],
     ),
     row(
         ANY,
         "",
-        &[Manager("-rollout"), BodyIs("spec paused", "true")],
+        &[Manager("-rollout"), Only(&["spec paused"], ""), BodyIs("spec paused", "true")],
         &[Words("rollout pause"), Resource, Name, Scope],
     ),
     row(
         ANY,
         "",
-        &[Manager("-rollout"), HasBody("spec paused")],
+        &[Manager("-rollout"), Only(&["spec paused"], ""), HasBody("spec paused")],
         &[Words("rollout resume"), Resource, Name, Scope],
     ),
-    row(ANY, "", &[Manager("-rollout")], &[Words("rollout"), Resource, Name, Scope]),
+    row(ANY, "", &[Manager("-rollout"), NoBody], &[Words("rollout"), Resource, Name, Scope]),
     // `rollout undo` puts an old template back (kubectl 1.35, `polymorphichelpers/rollback.go`).
     row(
         ROLLED_OUT,
@@ -540,13 +616,13 @@ static PATCH: [Row; 32] = [
     row(
         TEMPLATED,
         "",
-        &[Manager("-set"), HasBody(TEMPLATE_ENV)],
+        &[Manager("-set"), ENV, HasBody(TEMPLATE_ENV)],
         &[Words("set env"), Resource, Name, Special(say::environment), Scope],
     ),
     row(
         TEMPLATED,
         "",
-        &[Manager("-set"), HasBody("spec template spec containers resources")],
+        &[Manager("-set"), RESOURCES, HasBody("spec template spec containers resources")],
         &[
             Words("set resources"),
             Resource,
@@ -559,13 +635,17 @@ static PATCH: [Row; 32] = [
     row(
         TEMPLATED,
         "",
-        &[Manager("-set"), HasBody("spec template spec containers image")],
+        &[Manager("-set"), IMAGES, HasBody("spec template spec containers image")],
         &[Words("set image"), Resource, Name, Special(say::images), Scope],
     ),
     row(
         TEMPLATED,
         "",
-        &[Manager("-set"), HasBody("spec template spec serviceAccountName")],
+        &[
+            Manager("-set"),
+            Only(&["spec template spec serviceAccountName"], ""),
+            HasBody("spec template spec serviceAccountName"),
+        ],
         &[
             Words("set serviceaccount"),
             Resource,
@@ -577,27 +657,27 @@ static PATCH: [Row; 32] = [
     row(
         &["services"],
         "",
-        &[Manager("-set")],
+        &[Manager("-set"), NothingBut(&["spec selector*"])],
         &[Words("set selector"), Resource, Name, Pairs("", "spec selector"), Scope],
     ),
     // As with taints: all subjects are there, old and new.
     row(
         &["rolebindings", "clusterrolebindings"],
         "",
-        &[Manager("-set")],
+        &[Manager("-set"), NothingBut(&["subjects*"])],
         &[Words("set subject"), Resource, Name, Scope],
     ),
-    row(ANY, "", &[Manager("-set")], &[Words("set"), Resource, Name, Scope]),
+    row(ANY, "", &[Manager("-set"), NoBody], &[Words("set"), Resource, Name, Scope]),
     row(
         ANY,
         "",
-        &[Manager("-label")],
+        &[Manager("-label"), NothingBut(&["metadata labels", "metadata labels *"])],
         &[Words("label"), Resource, Name, Pairs("", "metadata labels"), Scope],
     ),
     row(
         ANY,
         "",
-        &[Manager("-annotate")],
+        &[Manager("-annotate"), NothingBut(&["metadata annotations", "metadata annotations *"])],
         &[Words("annotate"), Resource, Name, Pairs("", "metadata annotations"), Scope],
     ),
     row(ANY, "", &[Manager("-edit")], &[Words("edit"), Resource, Name, Scope]),

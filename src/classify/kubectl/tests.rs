@@ -134,8 +134,20 @@ fn commands_that_leave_no_field_manager() {
         (
             "patch",
             r#""resource":"nodes","name":"n""#,
-            r#"{"spec":{"unschedulable":true,"taints":[]}}"#,
+            r#"{"spec":{"unschedulable":true}}"#,
             "cordon n",
+        ),
+        (
+            "patch",
+            r#""resource":"nodes","name":"n""#,
+            r#"{"spec":{"unschedulable":null}}"#,
+            "uncordon n",
+        ),
+        (
+            "patch",
+            r#""resource":"nodes","name":"n""#,
+            r#"{"spec":{"unschedulable":true,"taints":[]}}"#,
+            "patch nodes n",
         ),
         (
             "patch",
@@ -216,6 +228,88 @@ fn a_plain_create_is_told_whole_and_no_other() {
         "create -f",
     );
     told(&role(""), "create -f");
+}
+
+/// A client may call itself by any field manager, and may put any body behind it.
+#[test]
+fn what_is_more_than_the_command_is_not_told_as_it() {
+    let cases = [
+        (
+            "-label",
+            r#"{"metadata":{"labels":{"a":"b","c":null}}}"#,
+            "label deployments web a=b c- --namespace shop",
+        ),
+        ("-label", "null", "label deployments web --namespace shop"),
+        ("-label", r#"{"metadata":{"labels":{"a":"b"},"finalizers":null}}"#, ""),
+        (
+            "-label",
+            r#"{"metadata":{"labels":{"a":"b"}},"spec":{"template":{"spec":{"hostPID":true}}}}"#,
+            "",
+        ),
+        ("-annotate", r#"{"metadata":{"labels":{"a":"b"}}}"#, ""),
+        (
+            "-rollout",
+            r#"{"spec":{"paused":true}}"#,
+            "rollout pause deployments web --namespace shop",
+        ),
+        (
+            "-rollout",
+            r#"{"spec":{"paused":null}}"#,
+            "rollout resume deployments web --namespace shop",
+        ),
+        ("-rollout", r#"{"spec":{"paused":null,"replicas":0}}"#, ""),
+        ("-rollout", "null", "rollout deployments web --namespace shop"),
+        ("-set", "null", "set deployments web --namespace shop"),
+        (
+            "-set",
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i:2"},{"name":"d"}]}}}}"#,
+            "set image deployments web c=i:2 --namespace shop",
+        ),
+        (
+            "-set",
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i:2","securityContext":{"privileged":true}}]}}}}"#,
+            "",
+        ),
+        (
+            "-set",
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"c","env":[{"name":"A","value":"1"},{"name":"B","$patch":"delete"}]}]}}}}"#,
+            "set env deployments web A=1 B- --namespace shop",
+        ),
+        ("-unheard-of", "{}", ""),
+    ];
+    for (manager, body, expected) in cases {
+        let event = typed("patch", &format!("?fieldManager=kubectl{manager}"), WEB, body);
+        let patch = "patch deployments web --namespace shop";
+        told(&event, if expected.is_empty() { patch } else { expected });
+    }
+    let pod = r#""resource":"pods","namespace":"n","name":"p""#;
+    let run = |spec: &str| {
+        let body =
+            format!(r#"{{"metadata":{{"name":"p","labels":{{"run":"p"}}}},"spec":{{{spec}}}}}"#);
+        typed("create", "?fieldManager=kubectl-run", pod, &body)
+    };
+    let container = r#""containers":[{"name":"p","image":"i","args":["id"]}]"#;
+    told(&run(container), "run p --image i --namespace n -- id");
+    told(
+        &run(&format!(r#"{container},"hostPID":true"#)),
+        "run p --image i --overrides … --namespace n",
+    );
+
+    let exec = r#""resource":"pods","namespace":"n","name":"p","subresource":"exec""#;
+    let words = |words: &[&str]| format!("?command={}", words.join("&command="));
+    let cases: [(&[&str], &str); 5] = [
+        (&["tar", "cf", "-", "/etc"], "cp p:/etc . --namespace n"),
+        (&["tar", "-xmf", "-", "-C", "/bin"], "cp . p:/bin --namespace n"),
+        (&["tar", "cf", "-", "/etc", "/home"], "exec p --namespace n -- tar cf - /etc /home"),
+        (
+            &["tar", "cf", "-", "--use-compress-program=x"],
+            "exec p --namespace n -- tar cf - --use-compress-program=x",
+        ),
+        (&["tar", "cf", "-"], "exec p --namespace n -- tar cf -"),
+    ];
+    for (command, expected) in cases {
+        check("get", &format!("/x{}", words(command)), exec, expected);
+    }
 }
 
 #[test]
@@ -362,7 +456,6 @@ fn hostile_bodies_do_not_grow_a_label_nor_stop_it() {
     let label = kubectl(&event).unwrap();
     assert!(label.len() < 4096 && label.ends_with(" k306=v … --namespace n"), "{label}");
     for body in ["null", "[]", "[[[]]]", "7", r#""x""#, r#"{"metadata":[{"labels":7}]}"#] {
-        told(&labels(body), "label pods p --namespace n");
         for manager in
             ["", "-run", "-set", "-create", "-expose", "-autoscale", "-rollout", "-taint"]
         {

@@ -40,17 +40,19 @@ pub(super) enum When {
     BodyIs(&'static str, &'static str),
     /// The body has a text there that begins with this.
     BodyBegins(&'static str, &'static str),
-    /// Nothing is in the body but names and these paths; and, below the path that ends with a blank, a pod as
-    /// plain as [`table::POD`]. Without a body nobody knows.
+    /// Nothing is in the body but names and these paths, or what begins like those that end with `*`; and, below
+    /// the path that ends with a blank, a pod as plain as [`table::POD`]. Without a body nobody knows.
     Only(&'static [&'static str], &'static str),
-    /// Nothing is in the body but names and what is at this path.
-    OnlyBelow(&'static str),
+    /// The same without a pod; and what is not known counts as nothing else.
+    NothingBut(&'static [&'static str]),
+    /// The event does not hold the body.
+    NoBody,
     /// All rules of a role are for the same verbs.
     SameVerbs,
     /// The body is a JSON patch with this path in it.
     JsonPatch(&'static str),
-    /// The command in the container begins with these words.
-    Prefix(&'static [&'static str]),
+    /// The command in the container is these words and one more, which is no option.
+    Command(&'static [&'static str]),
 }
 
 /// What every object says of itself.
@@ -87,9 +89,12 @@ impl When {
             }
             Self::Only(paths, pod) => only(request, |path| {
                 let in_pod = |rest: &str| !pod.is_empty() && table::POD.contains(&rest);
-                paths.contains(&path) || path.strip_prefix(pod).is_some_and(in_pod)
+                listed(paths, path) || path.strip_prefix(pod).is_some_and(in_pod)
             }),
-            Self::OnlyBelow(below) => only(request, |path| path.starts_with(below)),
+            Self::NothingBut(paths) => {
+                has_no_body(request) || only(request, |path| listed(paths, path))
+            }
+            Self::NoBody => has_no_body(request),
             Self::SameVerbs => {
                 let mut rules =
                     request.values("rules").into_iter().map(|it| json::get(it, "verbs"));
@@ -100,12 +105,22 @@ impl When {
                 json::kind(request.body()) == Kind::Array
                     && any(request.body(), "path", |it| scalar(it).as_deref() == Some(path))
             }
-            Self::Prefix(words) => {
+            Self::Command(words) => {
                 let mut command = request.event.query_values("command");
                 words.iter().all(|word| command.next().is_some_and(|it| it == *word))
+                    && command.next().is_some_and(|it| !it.starts_with('-'))
+                    && command.next().is_none()
             }
         }
     }
+}
+
+fn has_no_body(request: &Request<'_>) -> bool {
+    json::kind(request.body()) == Kind::Null
+}
+
+fn listed(paths: &[&str], path: &str) -> bool {
+    paths.iter().any(|it| it.strip_suffix('*').map_or(*it == path, |start| path.starts_with(start)))
 }
 
 fn any(body: &str, path: &str, test: impl Fn(&str) -> bool) -> bool {
@@ -117,15 +132,27 @@ fn any(body: &str, path: &str, test: impl Fn(&str) -> bool) -> bool {
 fn only(request: &Request<'_>, allowed: impl Fn(&str) -> bool) -> bool {
     let body = request.body();
     let allowed = |path: &str| NAMES.contains(&path) || allowed(path);
-    json::kind(body) == Kind::Object && leaves(body, &mut String::new(), DEPTH_MAX, &allowed)
+    // In a patch what is empty or `null` takes something away; in a new object it says nothing.
+    let says_nothing = request.verb == "create";
+    let empty = |path: &str| says_nothing || allowed(path);
+    json::kind(body) == Kind::Object
+        && leaves(body, &mut String::new(), DEPTH_MAX, &allowed, &empty)
 }
 
-/// Whether `allowed` takes the path of every value below. What is empty or `null` says nothing.
-fn leaves(text: &str, path: &mut String, depth: usize, allowed: &dyn Fn(&str) -> bool) -> bool {
+/// Whether `allowed` takes the path of every value below, and `empty` that of what has none.
+fn leaves(
+    text: &str,
+    path: &mut String,
+    depth: usize,
+    allowed: &dyn Fn(&str) -> bool,
+    empty: &dyn Fn(&str) -> bool,
+) -> bool {
     let Some(depth) = depth.checked_sub(1) else { return false };
     match json::kind(text) {
-        Kind::Null => true,
-        Kind::Array => json::elements(text).all(|it| leaves(it, path, depth, allowed)),
+        Kind::Null => empty(path),
+        Kind::Array if json::elements(text).next().is_none() => empty(path),
+        Kind::Object if json::members(text).next().is_none() => empty(path),
+        Kind::Array => json::elements(text).all(|it| leaves(it, path, depth, allowed, empty)),
         Kind::Object => json::members(text).all(|member| {
             let Some(key) = member.key() else { return false };
             let length = path.len();
@@ -133,7 +160,7 @@ fn leaves(text: &str, path: &mut String, depth: usize, allowed: &dyn Fn(&str) ->
                 path.push(' ');
             }
             path.push_str(&key);
-            let fine = leaves(member.value, path, depth, allowed);
+            let fine = leaves(member.value, path, depth, allowed, empty);
             path.truncate(length);
             fine
         }),
