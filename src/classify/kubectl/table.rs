@@ -1,6 +1,7 @@
 //! Which request is which command. The first row that fits is taken, so the special stands before the general.
 //!
-//! What kubectl sends was read from its source and seen in `tests/data/kubectl/typed.ndjson` (kubectl 1.32 and 1.35).
+//! What kubectl sends was read from its source and seen in `tests/data/kubectl/typed.ndjson` (kubectl 1.35);
+//! kubectl 1.29, 1.31, 1.32 and 1.33 were captured too, and differ nowhere that matters here.
 
 use super::{
     say::{self, Say},
@@ -135,7 +136,10 @@ static LIST: [Row; 6] = [
     row(
         &["services"],
         "",
-        &[QueryIs("labelSelector", "kubernetes.io/cluster-service=true")],
+        &[
+            When::Namespace("kube-system"),
+            QueryIs("labelSelector", "kubernetes.io/cluster-service=true"),
+        ],
         &[Words("cluster-info")],
     ),
     row(

@@ -22,6 +22,8 @@ pub(super) enum When {
     NoManager,
     /// The API group.
     Group(&'static str),
+    /// The namespace.
+    Namespace(&'static str),
     /// The API group does not come with Kubernetes.
     Custom,
     /// It is about one object.
@@ -72,6 +74,7 @@ impl When {
             Self::AnyManager => manager.is_some(),
             Self::NoManager => request.manager.is_none(),
             Self::Group(name) => request.group == name,
+            Self::Namespace(name) => request.event.object.namespace.as_deref() == Some(name),
             Self::Custom => request.is_custom(),
             Self::Named => request.event.object.name.is_some(),
             Self::QueryIs(name, value) => request.query(name).as_deref() == Some(value),

@@ -18,7 +18,7 @@ const REQUEST: usize = 500;
 const HIGH: u64 = 73;
 
 /// Events of a cluster at ordinary work, if this checkout has such data beside it: too large for the repository.
-fn healthy() -> Vec<(String, String)> {
+pub fn healthy() -> Vec<(String, String)> {
     let folder = root().join("..").join("shared").join("data").join("kube-healthy");
     let files = fs::read_dir(folder).into_iter().flatten().map(|it| it.unwrap().path());
     let files = files.filter(|it| it.extension().is_some_and(|it| it == "ndjson"));

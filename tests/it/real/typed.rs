@@ -4,7 +4,11 @@ use k8scop::{classify::kubectl, event::AuditEvent, json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::parts::{CAPTURE, part, tell};
+use super::{
+    healthy::healthy,
+    parts::{CAPTURE, part, tell},
+    stream::kept_story,
+};
 use crate::harness::data;
 
 /// What only looks. A request that only reads may be told as nothing else, and a write may not be told as this.
@@ -110,4 +114,30 @@ fn typed_commands_of_a_fresh_capture_come_again() {
         return;
     };
     check(&fs::read_to_string(Path::new(&folder).join("typed.ndjson")).unwrap());
+}
+
+/// The story, and a cluster at ordinary work where its events are beside this checkout: who types uses kubectl or
+/// curl there, everybody else is a program.
+#[test]
+fn who_types_nothing_is_told_as_nothing() {
+    let mut files = healthy();
+    files.push(("story".into(), kept_story()));
+    for (name, text) in files {
+        let (mut told, mut silent) = (0, 0);
+        for line in text.lines() {
+            let event = AuditEvent::new(line, json::members(line).collect());
+            let agent = event.user_agent.as_deref().unwrap_or_default();
+            let label = kubectl(&event);
+            if agent.starts_with("kubectl/") || agent.starts_with("curl/") {
+                let is_asked_beside = event.path().starts_with("/openapi/");
+                assert_eq!(label.is_none(), is_asked_beside, "{line}");
+                told += 1;
+            } else {
+                assert_eq!(label, None, "{line}");
+                silent += 1;
+            }
+        }
+        assert!(told > 20 && silent > 5, "{name}");
+        tell(format_args!("{name}: {told} events of people, {silent} of programs"));
+    }
 }
