@@ -99,8 +99,9 @@ enum Data {
     Audit,
     Gzip,
     Lines,
+    Other,
 }
-use Data::{Audit, Gzip, Lines};
+use Data::{Audit, Gzip, Lines, Other};
 
 /// What is sent, and whether k8scop has rules.
 #[derive(Clone, Copy)]
@@ -111,11 +112,12 @@ struct Variant {
     rules: bool,
 }
 
-const VARIANTS: [Variant; 4] = [
+const VARIANTS: [Variant; 5] = [
     Variant { name: "identity", about: "audit events, built-in rules", data: Audit, rules: true },
     Variant { name: "gzip", about: "the same, compressed (gzip -1)", data: Gzip, rules: true },
     Variant { name: "no-rules", about: "as identity, without rules", data: Audit, rules: false },
-    Variant { name: "lines", about: "log lines, no audit events", data: Lines, rules: true },
+    Variant { name: "lines", about: "lines of a control plane", data: Lines, rules: true },
+    Variant { name: "other", about: "the same lines, of something else", data: Other, rules: true },
 ];
 
 fn main() -> ExitCode {
@@ -197,6 +199,10 @@ mod data {
     const ATTACK: (u32, &str) = (1, "mallory@example.com");
 
     /// Lines of the other EKS log types, and the program that writes them.
+    /// The log group of an EKS cluster, and that of something else.
+    pub(super) const CONTROL_PLANE: &str = "/aws/eks/prod/cluster";
+    pub(super) const APPLICATION: &str = "/apps/prod/checkout/cluster";
+
     const LINES: [(&str, &str); 4] = [
         ("kube-apiserver", "trace.go:236] Trace[1742]: \"List\" audit-id:% (total time: 512ms):"),
         ("authenticator", "level=info msg=\"access granted\" session=\"%\" username=dana"),
@@ -328,12 +334,13 @@ mod data {
             let (_, kind) = of_kind.context("shares")?;
             let template = random.choice(kind).context("no event of a kind")?;
             at = at.checked_add(SignedDuration::from_micros(random.i64(1..5000)))?;
-            Ok(document(number, "kube-apiserver-audit", at, &template.event(at, &mut random)?))
+            let event = template.event(at, &mut random)?;
+            Ok(document(number, CONTROL_PLANE, "kube-apiserver-audit", at, &event))
         })
     }
 
-    /// Makes `count` requests of plain log lines.
-    pub(super) fn lines(count: usize) -> anyhow::Result<Vec<Body>> {
+    /// Makes `count` requests of plain log lines of a log group.
+    pub(super) fn lines(count: usize, group: &str) -> anyhow::Result<Vec<Body>> {
         let mut random = fastrand::Rng::with_seed(2);
         let at = Timestamp::now();
         bodies(count, |number| {
@@ -343,7 +350,7 @@ mod data {
                 random.u32(0..1_000_000),
                 line.replace('%', &uuid(&mut random))
             );
-            Ok(document(number, stream, at, &message))
+            Ok(document(number, group, stream, at, &message))
         })
     }
 
@@ -365,10 +372,9 @@ mod data {
     }
 
     /// An item as Filebeat 8's `aws-cloudwatch` input sends it.
-    fn document(number: usize, stream: &str, at: Timestamp, message: &str) -> String {
+    fn document(number: usize, group: &str, stream: &str, at: Timestamp, message: &str) -> String {
         let id = format!("379{number:053}");
-        let (group, stream) =
-            ("/aws/eks/prod/cluster", format!("{stream}-0123456789abcdef0123456789abcdef"));
+        let stream = format!("{stream}-0123456789abcdef0123456789abcdef");
         let cloudwatch = format!(
             r#"{{"log_group":"{group}","log_stream":"{stream}","ingestion_time":"{at:.3}"}}"#
         );
@@ -810,8 +816,9 @@ mod driver {
         let audit = data::audit(plan.bodies)?;
         println!("{}", about(&plan, &audit, &cores));
         let compressed: Arc<[Body]> = data::compressed(&audit)?.into();
-        let (audit, lines): (Arc<[Body]>, Arc<[Body]>) =
-            (audit.into(), data::lines(plan.bodies)?.into());
+        let audit: Arc<[Body]> = audit.into();
+        let lines: Arc<[Body]> = data::lines(plan.bodies, data::CONTROL_PLANE)?.into();
+        let other: Arc<[Body]> = data::lines(plan.bodies, data::APPLICATION)?.into();
         let folder = Folder::new()?;
         let sink = process::role(&cores, false, &["sink"])?;
         let copy = Target::new(process::role(&cores, true, &["copy", &sink.url])?)?;
@@ -826,6 +833,7 @@ mod driver {
                 Audit => &audit,
                 Gzip => &compressed,
                 Lines => &lines,
+                Other => &other,
             };
             let k8scop = if variant.rules { &with_rules } else { &without };
             let bench = Bench { variant, bodies, k8scop, copy: &copy, sink: &sink, plan: &plan };
@@ -1073,8 +1081,11 @@ mod driver {
         }
 
         fn expected(&self, requests: u64, events: u64, alerts: u64, unwraps: bool) -> Stored {
-            let (audit, others) =
-                if unwraps && self.variant.data != Lines { (events, 0) } else { (0, events) };
+            let (audit, others) = if unwraps && !matches!(self.variant.data, Lines | Other) {
+                (events, 0)
+            } else {
+                (0, events)
+            };
             Stored { audit, alerts, others, requests }
         }
 
