@@ -1,3 +1,5 @@
+use std::fmt;
+
 /// A field of an audit event that a rule can name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
@@ -14,6 +16,20 @@ pub enum Field {
     Kubectl,
     /// `k8scop.peer_ip`: the last of `sourceIPs`.
     PeerIp,
+}
+
+/// As a rule writes it.
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => f.write_str(path),
+            Self::UriPath => f.write_str("k8scop.path"),
+            Self::Query(name) => write!(f, "k8scop.query.{name}"),
+            Self::Command => f.write_str("k8scop.command"),
+            Self::Kubectl => f.write_str("k8scop.kubectl"),
+            Self::PeerIp => f.write_str("k8scop.peer_ip"),
+        }
+    }
 }
 
 /// Members of an audit event and, where they are fixed, their members (`audit.k8s.io/v1`, Kubernetes 1.35).

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use ipnet::IpNet;
 use regex::{Regex, RegexBuilder};
 
@@ -18,6 +20,8 @@ pub enum Pattern {
     /// A regex that matches somewhere in it; also what becomes of other wildcards. `literal` is a part that
     /// every match contains (may be empty).
     Regex {
+        /// As the rule has it: `/REGEX/`, or a text with wildcards.
+        written: String,
         /// The compiled regex.
         regex: Regex,
         /// A part of every match.
@@ -76,7 +80,7 @@ impl Pattern {
             .size_limit(REGEX_BYTES_MAX)
             .build()
             .map_err(|error| format!("the regex cannot be used: {error}"))?;
-        Ok(Self::Regex { regex, literal: String::new() })
+        Ok(Self::Regex { written: format!("/{text}/"), regex, literal: String::new() })
     }
 
     /// Understands a network: `10.0.0.0/8`.
@@ -173,8 +177,38 @@ fn wildcard(pieces: &[Piece]) -> Result<Pattern, String> {
     }
     text.push('$');
     match Pattern::regex(&text)? {
-        Pattern::Regex { regex, .. } => Ok(Pattern::Regex { regex, literal: literal.to_owned() }),
+        Pattern::Regex { regex, .. } => Ok(Pattern::Regex {
+            written: pieces.iter().map(Piece::written).collect(),
+            regex,
+            literal: literal.to_owned(),
+        }),
         other => Ok(other),
+    }
+}
+
+impl Piece {
+    fn written(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Any => "*",
+            Self::One => "?",
+        }
+    }
+}
+
+/// As a rule writes it, with wildcards for the modifiers.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(text) => f.write_str(text),
+            Self::StartsWith(text) => write!(f, "{text}*"),
+            Self::EndsWith(text) => write!(f, "*{text}"),
+            Self::Contains(text) => write!(f, "*{text}*"),
+            Self::Regex { written, .. } => f.write_str(written),
+            Self::Cidr(network) => network.fmt(f),
+            Self::Null => f.write_str("null"),
+            Self::Present => f.write_str("*"),
+        }
     }
 }
 
