@@ -2,12 +2,14 @@
 //! No I/O, no clock.
 
 mod alert;
+mod explain;
 mod fields;
 mod kubectl;
 mod matcher;
 mod prefilter;
 
 pub use alert::{Alert, Place, write_alert};
+pub use explain::Reason;
 pub use fields::sentence;
 pub use kubectl::kubectl;
 pub use matcher::{Classifier, Verdict, fits};
