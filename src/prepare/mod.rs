@@ -801,7 +801,7 @@ impl Mark {
 /// The namespace of a data stream's name, `logs-DATASET-NAMESPACE`, else what the document says in
 /// `data_stream.namespace`; if a data stream can be called so. It becomes part of an index name, so nothing else
 /// may come from data.
-fn namespace<'a>(index: &'a str, members: &[Member<'a>]) -> Option<Cow<'a, str>> {
+pub(crate) fn namespace<'a>(index: &'a str, members: &[Member<'a>]) -> Option<Cow<'a, str>> {
     let of_index = || {
         let (_, namespace) = index.strip_prefix("logs-")?.split_once('-')?;
         Some(Cow::Borrowed(namespace))
@@ -829,7 +829,7 @@ pub fn is_namespace(text: &str) -> bool {
 /// The auditID alone does not tell requests apart: the API server takes it from the header `Audit-ID` (apiserver
 /// 1.35, `pkg/endpoints/filters/audit_init.go`), so a client could give two requests one, and the second would
 /// count as there already. When the API server received a request, the client does not choose.
-fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> String {
+pub(crate) fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> String {
     let event = found.event;
     let mut hash = Sha256::new();
     let mut part = |text: &str| {
