@@ -6,7 +6,7 @@
     reason = "this is where the program speaks to a person"
 )]
 
-use std::{fmt, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
@@ -16,7 +16,9 @@ use crate::{
     check::{self, CheckError},
     config::{self, Config, ConfigError, OutputConfig, Overrides},
     dead_letter::{self, DeadLetterError, Replayed},
-    demo, rules_test,
+    demo, explain,
+    rules::Level,
+    rules_test,
 };
 
 /// Stands between log shippers and Elasticsearch and knows Kubernetes audit logs.
@@ -27,7 +29,7 @@ pub struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit status: 0 done; 1 a test or check failed, or letters are left; 2 wrong usage; 3 a rule cannot be used; \
+const EXIT_CODES: &str = "Exit status: 0 done; 1 a test or check failed, letters are left, or --fail-on was hit; 2 wrong usage; 3 a rule cannot be used; \
 4 the configuration cannot be used; 70 stopped by an error.";
 
 #[derive(Debug, Subcommand)]
@@ -40,6 +42,12 @@ enum Command {
     Validate(RunArgs),
     /// Play shippers against a URL that claims to be Elasticsearch, and tell what would break, for whom, and why
     Check(CheckArgs),
+    /// Tell what becomes of each event of a file, and which rules it hits and why; nothing is sent
+    #[command(after_long_help = EXPLAIN_JSON)]
+    Explain(ExplainArgs),
+    /// Find the alerts in files of logs, without a server
+    #[command(after_long_help = SCAN_HELP)]
+    Scan(ScanArgs),
     /// Work with rules
     Rules {
         #[command(subcommand)]
@@ -50,6 +58,117 @@ enum Command {
         #[command(subcommand)]
         command: DeadLetterCommand,
     },
+}
+
+const EXPLAIN_JSON: &str = "\
+Read are JSON objects (one a line or over several), arrays of them, bulk bodies, EventLists, audit logs, klog, exports \
+of CloudWatch (`aws logs`, files in S3) and answers of _search, in gzip or not.
+
+--format json writes one object for each event, always with these members, null where there is none:
+  line      where it begins, from 1
+  part      its place among those that came in one document, from 1
+  kind      audit, line (of the control plane), piece (came along with others), broken, dropped, other, error
+  reason    why it is no audit event; for an error the line and what is wrong
+  provider  plain, eks, gke, aks, openshift
+  carrier   what it was wrapped in, from the outside in
+  cluster, time
+  cut       true if it was cut on its way
+  index     where it goes; null: where the shipper says
+  id        its _id; null: Elasticsearch's own
+  kubectl   the command behind it, without `kubectl`
+  rules     those that it hits: id, title, level, alert (false: the rule only labels), reason (the sentence),
+            why: selection, holds, field, value, pattern; holds is false for a selection under `not`, whose line
+            does not fit
+  document  what is stored";
+
+const SCAN_HELP: &str = "\
+Files are read as by `k8scop explain`. An alert is told once for each request, or for each of its stages, as its rule \
+says (once_per), also when files overlap.
+
+--format ndjson writes one object for each alert: time, severity, rule (id, title), reason, user, source_ip, verb, \
+kubectl, resource, namespace, name, code, cluster, provider, audit_id, stage, file, line.
+--format json writes {\"alerts\": […], \"summary\": {…}}.
+
+Exit status: 0 done; 1 --fail-on was hit; 2 wrong usage; 3 a rule cannot be used; 4 the configuration cannot be used; \
+70 no file could be read.";
+
+#[derive(Debug, Args)]
+struct LookArgs {
+    /// Configuration file (YAML); what only a running server needs is passed over
+    #[arg(short, long, value_name = "FILE", env = "K8SCOP_CONFIG")]
+    config: Option<PathBuf>,
+    /// Rule file or folder, in place of all other rules; may be given again
+    #[arg(long, value_name = "PATH")]
+    rules: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    /// The file; - is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+    /// For a person, or one JSON object an event
+    #[arg(long, value_enum, default_value_t = ExplainFormat::Text)]
+    format: ExplainFormat,
+    #[command(flatten)]
+    look: LookArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ExplainFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct ScanArgs {
+    /// Files, or folders with all that is in them; - is standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// A table and a summary, JSON, or only the summary
+    #[arg(long, value_enum, default_value_t = ScanFormat::Table)]
+    format: ScanFormat,
+    /// The lowest severity that is told
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = Severity::Low)]
+    min_severity: Severity,
+    /// Exit with status 1 if there is an alert of this severity or above
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    fail_on: Option<Severity>,
+    /// Most alerts in the table
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    limit: usize,
+    /// Show no progress, which is shown on a terminal only
+    #[arg(long)]
+    no_progress: bool,
+    #[command(flatten)]
+    look: LookArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ScanFormat {
+    Table,
+    Json,
+    Ndjson,
+    Summary,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Severity {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl Severity {
+    fn level(self) -> Level {
+        match self {
+            Self::Low => Level::Low,
+            Self::Medium => Level::Medium,
+            Self::High => Level::High,
+            Self::Critical => Level::Critical,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -233,6 +352,8 @@ pub fn run(cli: &Cli) -> ExitCode {
             Err(error) => told(&error),
         },
         Command::Rules { command: RulesCommand::Test { paths } } => rules(paths),
+        Command::Explain(args) => explain_file(args),
+        Command::Scan(args) => scan_files(args),
         Command::Check(args) => check_target(args),
         Command::DeadLetter { command } => dead_letters(command),
         Command::Demo(args) => {
@@ -268,6 +389,49 @@ fn run_server(args: &RunArgs) -> ExitCode {
     match block_on(app::run(config)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(70),
+        Err(error) => stopped(&error),
+    }
+}
+
+fn explain_file(args: &ExplainArgs) -> ExitCode {
+    let config = match explain::load(args.look.config.as_deref(), &args.look.rules) {
+        Ok(config) => config,
+        Err(error) => return told(&error),
+    };
+    let options = explain::ExplainOptions {
+        file: args.file.clone(),
+        json: args.format == ExplainFormat::Json,
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match explain::explain(&options, config, &mut out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => stopped(&error),
+    }
+}
+
+fn scan_files(args: &ScanArgs) -> ExitCode {
+    let config = match explain::load(args.look.config.as_deref(), &args.look.rules) {
+        Ok(config) => config,
+        Err(error) => return told(&error),
+    };
+    let options = explain::ScanOptions {
+        paths: args.files.clone(),
+        format: match args.format {
+            ScanFormat::Table => explain::Format::Table,
+            ScanFormat::Json => explain::Format::Json,
+            ScanFormat::Ndjson => explain::Format::Ndjson,
+            ScanFormat::Summary => explain::Format::Summary,
+        },
+        severity_min: args.min_severity.level(),
+        fail_on: args.fail_on.map(Severity::level),
+        rows_max: args.limit,
+        progress: !args.no_progress,
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match explain::scan(&options, config, &mut out, &mut |text| eprintln!("{text}")) {
+        Ok(explain::Outcome::Done) => ExitCode::SUCCESS,
+        Ok(explain::Outcome::Hit) => ExitCode::FAILURE,
+        Ok(explain::Outcome::Failed) => ExitCode::from(70),
         Err(error) => stopped(&error),
     }
 }

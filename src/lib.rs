@@ -6,7 +6,7 @@
 //! [`prepare`] puts documents and alerts into one batch, [`forward`] delivers it, and the answers go back.
 //!
 //! Beside that road stand the commands: [`demo`], [`check`], which plays shippers against any URL, and
-//! [`dead_letter`], for what was refused for good.
+//! [`dead_letter`], for what was refused for good, and [`explain`], which looks at files and sends nothing.
 //!
 //! Deliberately absent: a queue (the open request is the backpressure), a task per event, a JSON tree (documents
 //! stay the bytes that they came as), a store of its own.
@@ -48,3 +48,5 @@ pub mod demo;
 pub mod check;
 
 pub mod dead_letter;
+
+pub mod explain;

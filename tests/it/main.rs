@@ -15,6 +15,7 @@ mod check;
 mod cli;
 mod dead_letter;
 mod envelopes;
+mod explain;
 mod fake;
 mod faults;
 mod harness;

@@ -33,6 +33,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("forward", &["rules", "classify", "unwrap", "receiver", "config", "prepare", "event"]),
     ("receiver", &["config", "demo", "app", "cli", "check", "dead_letter"]),
     ("dead_letter", &["receiver", "check", "demo", "app", "cli"]),
+    ("explain", &["receiver", "forward", "dead_letter", "check", "demo", "app", "cli"]),
     ("check", &["receiver", "dead_letter", "demo", "app", "cli"]),
 ];
 

@@ -1,0 +1,162 @@
+//! `k8scop explain` and `k8scop scan`: what `run` would make of logs that lie in files. Nothing is sent.
+//!
+//! Both read alike ([`split`] and [`reader`]), unwrap and classify as `run` does, and differ in what they tell:
+//! `explain` all of each event ([`entry`]), `scan` the alerts and a summary.
+
+mod alert;
+mod entry;
+mod reader;
+mod scan;
+mod split;
+mod summary;
+mod text;
+mod way;
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+pub use self::scan::{Format, Outcome, ScanOptions, scan};
+use self::{
+    entry::Entry,
+    reader::{Input, Meter},
+    split::Document,
+};
+use crate::{
+    classify::Classifier,
+    config::{self, Config, ConfigError, Overrides, Raw},
+    prepare::Policy,
+    unwrap::{self, Buffers, Part},
+};
+
+/// What `k8scop explain` is told.
+#[derive(Debug)]
+pub struct ExplainOptions {
+    /// A file, or `-` for standard input.
+    pub file: PathBuf,
+    /// One JSON object for each event.
+    pub json: bool,
+}
+
+/// The configuration of a command that sends nothing: without what reaching others needs, such as credentials, which may
+/// not be at hand. `rules` stand in place of all others, if there are any.
+pub fn load(file: Option<&Path>, rules: &[PathBuf]) -> Result<Config, ConfigError> {
+    let mut raw = match file {
+        None => Raw::default(),
+        Some(path) => {
+            let text = fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+            config::parse(&text).map_err(|(line, reason)| ConfigError::Syntax {
+                path: path.to_owned(),
+                line,
+                reason,
+            })?
+        }
+    };
+    let nothing = Raw::default();
+    raw.auth = nothing.auth;
+    (raw.tls, raw.admin_tls) = (nothing.tls, nothing.admin_tls);
+    (raw.output, raw.elasticsearch) = (nothing.output, nothing.elasticsearch);
+    (raw.on_reject, raw.dead_letter) = (nothing.on_reject, nothing.dead_letter);
+    if !rules.is_empty() {
+        raw.rules.built_in = false;
+        raw.rules.paths = rules.to_vec();
+    }
+    config::meant(raw, Overrides::default())
+}
+
+/// Explains each event of a file. A bad line is told like an event, and does not stop it.
+pub fn explain(
+    options: &ExplainOptions,
+    config: Config,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let core = Core::new(config)?;
+    let input = Input::named(&options.file);
+    let meter = Rc::new(Meter::default());
+    let mut failed = None;
+    let mut show = |entry: &Entry| {
+        if failed.is_some() {
+            return;
+        }
+        let written = match options.json {
+            true => entry.write_json(out),
+            false => text::write(entry, out),
+        };
+        if let Err(error) = written {
+            meter.is_over.set(true);
+            failed = Some(error);
+        }
+    };
+    let outcome = reader::read(&input, core.bytes_max(), &meter, &mut |it| match it {
+        Ok(document) => entry::of(&core, &document, &mut show),
+        Err(bad) => show(&Entry::bad(&bad)),
+    });
+    match failed {
+        Some(error) => ended(error),
+        None => {
+            outcome.with_context(|| input.name())?;
+            out.flush().or_else(|error| ended(error).map_err(io::Error::other))?;
+            Ok(())
+        }
+    }
+}
+
+/// That nobody reads any more is no error.
+fn ended(error: io::Error) -> anyhow::Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error.into()) }
+}
+
+/// What unwraps and classifies, as `run` is configured to do.
+struct Core {
+    policy: Policy,
+    classifier: Classifier,
+    now: Timestamp,
+}
+
+impl Core {
+    fn new(config: Config) -> anyhow::Result<Self> {
+        let classifier = Classifier::new(config.rules).context("the rules have too many texts")?;
+        Ok(Self { policy: config.policy, classifier, now: Timestamp::now() })
+    }
+
+    /// Most bytes of one line, or of one JSON value.
+    fn bytes_max(&self) -> usize {
+        self.policy.inflated_bytes_max
+    }
+
+    /// Gives each part of a document. Each document may decompress to as much as a whole request.
+    fn each(&self, document: &Document<'_>, take: &mut dyn FnMut(Part<'_>)) {
+        let mut buffers = Buffers::new(self.policy.inflated_bytes_max);
+        let settings = &self.policy.unwrap;
+        let Document { text, members, depth, .. } = *document;
+        unwrap::each(text, members, depth, settings, &mut buffers, &mut |part| {
+            take(part);
+            std::ops::ControlFlow::Continue(())
+        });
+    }
+}
+
+/// A text for a terminal: what a client of an API server chose does not move the cursor there, nor turn the text around.
+fn plain(text: &str) -> String {
+    let is_bad = |it: char| {
+        it.is_control() || matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.replace(is_bad, "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_safe() {
+        assert_eq!(plain("a\u{1b}[2Jb\nc\u{9b}d\u{202e}é"), "a�[2Jb�c�d�é");
+    }
+}

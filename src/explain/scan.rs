@@ -1,0 +1,323 @@
+//! `k8scop scan`: the alerts that `run` would raise on logs in files.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{
+    Core,
+    alert::{self, Alert},
+    ended,
+    reader::{self, Input, Meter},
+    split::{Document, Form},
+    summary::{Counts, Summary},
+};
+use crate::{
+    config::Config,
+    prepare,
+    rules::Level,
+    unwrap::{self, Clock, Found, Part},
+};
+
+/// How alerts are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A table, then the summary.
+    Table,
+    /// One JSON object: `alerts`, `summary`.
+    Json,
+    /// One JSON object for each alert; the summary on standard error.
+    Ndjson,
+    /// Only the summary.
+    Summary,
+}
+
+/// What `k8scop scan` is told.
+#[derive(Debug)]
+pub struct ScanOptions {
+    /// Files and folders; `-` is standard input.
+    pub paths: Vec<PathBuf>,
+    /// How alerts are printed.
+    pub format: Format,
+    /// The lowest severity that is told.
+    pub severity_min: Level,
+    /// The severity from which on a scan counts as failed.
+    pub fail_on: Option<Level>,
+    /// Most alerts in the table.
+    pub rows_max: usize,
+    /// Show how far it is, if there is a terminal to show it on.
+    pub progress: bool,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All was read that can be.
+    Done,
+    /// There is an alert as severe as `fail_on`.
+    Hit,
+    /// No file could be read.
+    Failed,
+}
+
+/// Alerts that are remembered, so that none is told twice.
+const IDS_MAX: usize = 1 << 20;
+/// Documents between two looks at the clock.
+const TICK_DOCUMENTS: u64 = 512;
+
+/// Scans files. `tell` takes what is for standard error.
+pub fn scan(
+    options: &ScanOptions,
+    config: Config,
+    out: &mut dyn Write,
+    tell: &mut dyn FnMut(&str),
+) -> anyhow::Result<Outcome> {
+    let core = Core::new(config)?;
+    let meter = Rc::new(Meter::default());
+    let start = Instant::now();
+    let mut inputs = Vec::new();
+    let mut failed = 0;
+    for path in &options.paths {
+        if let Err(error) = reader::files(path, &mut inputs) {
+            failed += 1;
+            tell(&format!("error: {}: {error}", path.display()));
+        }
+    }
+    let mut scan = Scan {
+        core: &core,
+        options,
+        out,
+        meter: Rc::clone(&meter),
+        bar: bar(options, &inputs),
+        counts: Counts::of_failed(failed),
+        told: Told::default(),
+        rows: Vec::new(),
+        written: 0,
+        left_out: 0,
+        is_hit: false,
+        documents: 0,
+        error: None,
+    };
+    let mut bytes_of_failed = false;
+    for input in &inputs {
+        let name = input.name();
+        let before = scan.documents;
+        let outcome = reader::read(input, core.bytes_max(), &meter, &mut |it| match it {
+            Ok(document) => scan.document(&document, &name),
+            Err(bad) => {
+                scan.documents += 1;
+                scan.counts.bad(&name, bad.line, &bad.reason);
+            }
+        });
+        scan.counts.files += 1;
+        if let Err(error) = outcome {
+            scan.counts.files_failed += 1;
+            bytes_of_failed |= scan.documents > before;
+            scan.bar.suspend(|| tell(&format!("error: {name}: {error}")));
+        }
+        if meter.is_over.get() {
+            break;
+        }
+    }
+    scan.bar.finish_and_clear();
+    let (files, files_failed) = (scan.counts.files, scan.counts.files_failed);
+    let is_hit = scan.is_hit;
+    if let Err(error) = scan.end(meter.bytes.get(), start.elapsed(), tell) {
+        ended(error)?;
+    }
+    Ok(match () {
+        () if is_hit => Outcome::Hit,
+        () if files == 0 => {
+            tell("error: there are no files in it");
+            Outcome::Failed
+        }
+        () if files == files_failed && !bytes_of_failed => Outcome::Failed,
+        () => Outcome::Done,
+    })
+}
+
+/// How far it is. On standard error, so not where alerts stream to the same terminal.
+fn bar(options: &ScanOptions, inputs: &[Input]) -> ProgressBar {
+    let streams = matches!(options.format, Format::Json | Format::Ndjson);
+    let is_shown =
+        options.progress && io::stderr().is_terminal() && !(streams && io::stdout().is_terminal());
+    if !is_shown {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(inputs.iter().map(Input::len_bytes).sum());
+    let shape = "{bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left, {msg}";
+    if let Ok(style) = ProgressStyle::with_template(shape) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// A scan on its way.
+struct Scan<'s> {
+    core: &'s Core,
+    options: &'s ScanOptions,
+    out: &'s mut dyn Write,
+    meter: Rc<Meter>,
+    bar: ProgressBar,
+    counts: Counts,
+    told: Told,
+    /// What the table shows.
+    rows: Vec<Alert>,
+    written: u64,
+    /// Alerts beyond the table's last row.
+    left_out: u64,
+    is_hit: bool,
+    documents: u64,
+    /// Why nothing more can be written.
+    error: Option<io::Error>,
+}
+
+impl Scan<'_> {
+    fn document(&mut self, document: &Document<'_>, file: &str) {
+        self.documents += 1;
+        if self.documents.is_multiple_of(TICK_DOCUMENTS) {
+            self.bar.set_position(self.meter.bytes.get());
+            self.bar.set_message(format!("{} events", self.counts.events));
+        }
+        let core = self.core;
+        core.each(document, &mut |part| match part {
+            Part::Audit(found) => self.event(&found, file, document.line),
+            Part::Line(_) => self.counts.other("control_plane_line"),
+            Part::Broken(unread) => self.counts.other(unread.reason.name()),
+            Part::Dropped(reason) => self.counts.other(reason.name()),
+            Part::Piece(piece) => {
+                self.counts.other(piece.broken.map_or("not_kubernetes", unwrap::Broken::name));
+            }
+            Part::Other => match document.form {
+                Form::Line(Some(error)) | Form::Export(Some(error)) => {
+                    self.counts.bad(file, document.line, &error.to_string());
+                }
+                _ => self.counts.other("not_kubernetes"),
+            },
+        });
+    }
+
+    fn event(&mut self, found: &Found<'_>, file: &str, line: u64) {
+        let (core, event) = (self.core, found.event);
+        let when = unwrap::when(event, core.now);
+        let (mut alerts, mut is_matched) = (0, false);
+        for hit in core.classifier.classify(event).hits {
+            let Some(rule) = core.classifier.rules().get(hit) else { continue };
+            // What only labels raises no alert.
+            if rule.level <= Level::Informational {
+                continue;
+            }
+            self.is_hit |= self.options.fail_on.is_some_and(|it| rule.level >= it);
+            if rule.level < self.options.severity_min {
+                continue;
+            }
+            is_matched = true;
+            // As in Elasticsearch: an alert whose `_id` is there already is not stored again.
+            if !self.told.is_new(&prepare::made_id(found, Some((&rule.id, rule.once_per)))) {
+                self.counts.repeated += 1;
+                continue;
+            }
+            alerts += 1;
+            self.counts.alert(hit);
+            self.tell(Alert::new(rule, found, &when, (file, line)));
+        }
+        let user = event.user_name.as_deref().unwrap_or("-");
+        let at = (when.clock == Clock::Event).then_some((when.at, when.text.as_str()));
+        self.counts.event(user, found.cluster(), alerts, at);
+        self.counts.cut += u64::from(found.is_cut());
+        self.counts.matched += u64::from(is_matched);
+    }
+
+    fn tell(&mut self, alert: Alert) {
+        match self.options.format {
+            Format::Summary => (),
+            Format::Table if self.rows.len() < self.options.rows_max => self.rows.push(alert),
+            Format::Table => self.left_out += 1,
+            Format::Json | Format::Ndjson if self.error.is_some() => (),
+            Format::Json | Format::Ndjson => {
+                if let Err(error) = self.write(&alert) {
+                    self.meter.is_over.set(true);
+                    self.error = Some(error);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, alert: &Alert) -> io::Result<()> {
+        let opening: &[u8] = match (self.options.format, self.written) {
+            (Format::Json, 0) => b"{\"alerts\":[\n",
+            (Format::Json, _) => b",\n",
+            _ => b"",
+        };
+        self.written += 1;
+        self.out.write_all(opening)?;
+        serde_json::to_writer(&mut *self.out, alert)?;
+        match self.options.format {
+            Format::Json => Ok(()),
+            _ => self.out.write_all(b"\n"),
+        }
+    }
+
+    /// Prints what is left.
+    fn end(self, bytes: u64, took: Duration, tell: &mut dyn FnMut(&str)) -> io::Result<()> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let summary = Summary::new(self.counts, self.core.classifier.rules(), bytes, took);
+        let out = self.out;
+        match self.options.format {
+            Format::Json => {
+                out.write_all(if self.written == 0 { b"{\"alerts\":[" } else { b"\n" })?;
+                out.write_all(b"],\"summary\":")?;
+                serde_json::to_writer(&mut *out, &summary)?;
+                out.write_all(b"}\n")?;
+            }
+            Format::Ndjson => tell(summary.text().trim_end()),
+            Format::Summary => out.write_all(summary.text().as_bytes())?,
+            Format::Table => {
+                if !self.rows.is_empty() {
+                    writeln!(out, "{}\n", alert::table(self.rows))?;
+                }
+                if self.left_out > 0 {
+                    writeln!(
+                        out,
+                        "{} more alerts: raise --limit, or use --format ndjson\n",
+                        self.left_out
+                    )?;
+                }
+                out.write_all(summary.text().as_bytes())?;
+            }
+        }
+        out.flush()
+    }
+}
+
+/// The alerts that were told last, by the 16 bytes of their ids.
+#[derive(Default)]
+struct Told {
+    ids: HashSet<u128>,
+    order: VecDeque<u128>,
+}
+
+impl Told {
+    fn is_new(&mut self, id: &str) -> bool {
+        // An id that is no number would be one that nothing is known of.
+        let Ok(id) = u128::from_str_radix(id, 16) else { return true };
+        if !self.ids.insert(id) {
+            return false;
+        }
+        self.order.push_back(id);
+        if self.order.len() > IDS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        true
+    }
+}
