@@ -6,7 +6,14 @@
     reason = "this is where the program speaks to a person"
 )]
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fmt,
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
@@ -64,29 +71,36 @@ const EXPLAIN_JSON: &str = "\
 Read are JSON objects (one a line or over several), arrays of them, bulk bodies, EventLists, audit logs, klog, exports \
 of CloudWatch (`aws logs`, files in S3) and answers of _search, in gzip or not.
 
---format json writes one object for each event, always with these members, null where there is none:
+--format json writes one object for each event, always with these members:
   line      where it begins, from 1
   part      its place among those that came in one document, from 1
-  kind      audit, line (of the control plane), piece (came along with others), broken, dropped, other, error
-  reason    why it is no audit event; for an error the line and what is wrong
+  kind      audit; line: the control plane wrote it; piece: it came along;
+            broken: an audit event that cannot be read; dropped; refused;
+            other: it passes as it came; error: it is no document
+  reason    why it is no audit event; of an error its line and what is wrong
   provider  plain, eks, gke, aks, openshift
   carrier   what it was wrapped in, from the outside in
-  cluster, time
-  cut       true if it was cut on its way
+  cluster   its name, where something tells
+  time      when it happened
+  cut       whether it was cut on its way
   index     where it goes; null: where the shipper says
   id        its _id; null: Elasticsearch's own
   kubectl   the command behind it, without `kubectl`
-  rules     those that it hits: id, title, level, alert (false: the rule only labels), reason (the sentence),
-            why: selection, holds, field, value, pattern; holds is false for a selection under `not`, whose line
-            does not fit
-  document  what is stored";
+  rules     those that it hits: id, title, level, alert, reason, why
+            alert   false: the rule only labels
+            reason  the alert's sentence
+            why     selection, holds, field, value, pattern
+                    holds is false for what stands under a `not`
+  document  what is stored
+What there is not is null.";
 
 const SCAN_HELP: &str = "\
 Files are read as by `k8scop explain`. An alert is told once for each request, or for each of its stages, as its rule \
 says (once_per), also when files overlap.
 
 --format ndjson writes one object for each alert: time, severity, rule (id, title), reason, user, source_ip, verb, \
-kubectl, resource, namespace, name, code, cluster, provider, audit_id, stage, file, line.
+kubectl, resource, namespace, name, code, cluster, provider, audit_id, stage, file, line; the summary goes to \
+standard error.
 --format json writes {\"alerts\": […], \"summary\": {…}}.
 
 Exit status: 0 done; 1 --fail-on was hit; 2 wrong usage; 3 a rule cannot be used; 4 the configuration cannot be used; \
@@ -398,6 +412,9 @@ fn explain_file(args: &ExplainArgs) -> ExitCode {
         Ok(config) => config,
         Err(error) => return told(&error),
     };
+    if args.file.as_os_str() == "-" && io::stdin().is_terminal() {
+        eprintln!("reading standard input: type events, end with Ctrl-D");
+    }
     let options = explain::ExplainOptions {
         file: args.file.clone(),
         json: args.format == ExplainFormat::Json,

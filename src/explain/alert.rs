@@ -107,8 +107,9 @@ pub(super) fn table(mut alerts: Vec<Alert>) -> String {
     for alert in &alerts {
         let place = format!("{}:{}", alert.file, alert.line);
         let object = alert.object();
+        let time = alert.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let mut row = vec![
-            alert.time.as_str(),
+            time.as_str(),
             alert.severity,
             &alert.rule.title,
             alert.user.as_deref().unwrap_or("-"),

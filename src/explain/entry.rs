@@ -117,6 +117,13 @@ pub(super) fn of(core: &Core, document: &Document<'_>, show: &mut dyn FnMut(&Ent
                         entry.kind = "error";
                         entry.reason = Some(format!("line {}: {error}", document.line));
                     }
+                    _ if document.depth > core.policy.depth_max => {
+                        entry.kind = "refused";
+                        entry.reason = Some(format!(
+                            "{} levels deep, {} are allowed (limits.depth_max)",
+                            document.depth, core.policy.depth_max
+                        ));
+                    }
                     _ => {
                         entry.kind = "other";
                         entry.reason = Some(format!("passes as it came: {}", why_other(document)));
@@ -127,6 +134,13 @@ pub(super) fn of(core: &Core, document: &Document<'_>, show: &mut dyn FnMut(&Ent
         }
         show(&entry);
     });
+    let limit = core.policy.items_max as u64;
+    if parts > limit {
+        let reason = format!(
+            "{parts} parts: a server takes apart what has at most {limit} (limits.items_max)"
+        );
+        show(&Entry::bad(&Bad { line: document.line, reason }));
+    }
 }
 
 fn audit(

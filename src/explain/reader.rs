@@ -53,29 +53,34 @@ impl Input {
 }
 
 /// The files of a path: itself, or all in it, in order of their names. Hidden ones are left out, and links to folders,
-/// which may go in circles.
-pub(super) fn files(path: &Path, out: &mut Vec<Input>) -> io::Result<()> {
+/// which may go in circles. A folder that cannot be read is told to `failed`.
+pub(super) fn files(path: &Path, out: &mut Vec<Input>, failed: &mut dyn FnMut(&Path, &io::Error)) {
     if path == Path::new("-") || !path.is_dir() {
-        out.push(Input::named(path));
-        return Ok(());
+        return out.push(Input::named(path));
     }
     let mut folders = vec![path.to_owned()];
     let start = out.len();
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
-            } else if entry.path().is_file() {
-                out.push(Input::File(entry.path()));
-            }
+        if let Err(error) = entries(&folder, &mut folders, out) {
+            failed(&folder, &error);
         }
     }
     if let Some(found) = out.get_mut(start..) {
         found.sort_by_key(Input::name);
+    }
+}
+
+fn entries(folder: &Path, folders: &mut Vec<PathBuf>, out: &mut Vec<Input>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            folders.push(entry.path());
+        } else if entry.path().is_file() {
+            out.push(Input::File(entry.path()));
+        }
     }
     Ok(())
 }

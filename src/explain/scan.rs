@@ -84,10 +84,10 @@ pub fn scan(
     let mut inputs = Vec::new();
     let mut failed = 0;
     for path in &options.paths {
-        if let Err(error) = reader::files(path, &mut inputs) {
+        reader::files(path, &mut inputs, &mut |path, error| {
             failed += 1;
             tell(&format!("error: {}: {error}", path.display()));
-        }
+        });
     }
     let mut scan = Scan {
         core: &core,
@@ -155,6 +155,7 @@ fn bar(options: &ScanOptions, inputs: &[Input]) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(shape) {
         bar.set_style(style);
     }
+    bar.set_message("0 events");
     bar
 }
 
@@ -182,8 +183,8 @@ impl Scan<'_> {
     fn document(&mut self, document: &Document<'_>, file: &str) {
         self.documents += 1;
         if self.documents.is_multiple_of(TICK_DOCUMENTS) {
-            self.bar.set_position(self.meter.bytes.get());
             self.bar.set_message(format!("{} events", self.counts.events));
+            self.bar.set_position(self.meter.bytes.get());
         }
         let core = self.core;
         core.each(document, &mut |part| match part {

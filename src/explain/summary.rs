@@ -278,3 +278,24 @@ impl Summary {
 fn counted(count: u64, what: &str) -> String {
     if count == 0 { String::new() } else { format!(", {count}{what}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_and_nothing_is_lost() {
+        let mut counts = Counts::default();
+        for place in 0..NAMES_MAX + 5 {
+            counts.event(&format!("user-{place}"), None, 0, None);
+        }
+        counts.event(&"é".repeat(1000), None, 3, None);
+        counts.event("user-7", Some("demo"), 2, None);
+        assert_eq!((counts.users.counts.len(), counts.users.rest), (NAMES_MAX, [6, 3]));
+        let summary = Summary::new(counts, &[], 0, Duration::from_secs(1));
+        assert_eq!(summary.events, NAMES_MAX as u64 + 7);
+        assert_eq!(summary.users.len(), SHOWN_MAX);
+        let first = summary.users.first().unwrap();
+        assert_eq!((first.name.as_str(), first.alerts, first.events), ("user-7", 2, 2));
+    }
+}

@@ -10,7 +10,7 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
 
-use crate::harness::Folder;
+use crate::harness::{Folder, K8scop};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -152,7 +152,7 @@ fn names_are_stable_and_told() {
         assert_eq!(names(entry), names(&entries[0]));
     }
     for name in names(&entries[0]) {
-        assert!(text(&help.stdout).contains(&format!("  {name}")) || name == "time", "{name}");
+        assert!(text(&help.stdout).contains(&format!("\n  {name} ")), "{name}");
     }
     let scanned = scan(&["--format", "ndjson"], "audit.ndjson");
     for name in names(&objects(&scanned)[0]) {
@@ -206,6 +206,22 @@ fn bad_lines_are_told_and_stop_nothing() {
         "line 4: not JSON: the text ends inside a value, after 5 bytes"
     );
     assert!(explained(&[], b"").is_empty());
+
+    let folder = Folder::new("explain");
+    fs::write(folder.0.join("c.yaml"), "limits: {items_max: 1, depth_max: 8}\n").unwrap();
+    let input =
+        [data("list.json"), b"[[[[[[[[[{}]]]]]]]]]\n{\"a\":[[[[[[[[]]]]]]]]}\n".to_vec()].concat();
+    let args = ["explain", "-c", "c.yaml", "--format", "json"];
+    let entries = objects(&k8scop(&folder.0, &args, &input));
+    let shown: Vec<_> = entries.iter().skip(2).map(short).collect();
+    assert_eq!(
+        shown,
+        [
+            "1.1 error: line 1: 2 parts: a server takes apart what has at most 1 (limits.items_max)",
+            "74.1 error: line 74: an element that is no object",
+            "75.1 refused: 9 levels deep, 8 are allowed (limits.depth_max)",
+        ]
+    );
 }
 
 const RULE: &str = "title: Own\nid: own-rule\nlevel: critical\nlogsource: {product: kubernetes, service: audit}\ndetection:\n  a: {verb: get}\n  condition: a\n";
@@ -305,9 +321,9 @@ fn folders_and_formats() {
     let table = run(&[]);
     let rows: Vec<_> = text(&table.stdout).lines().take(5).map(str::trim).collect();
     let expected = [
-        ["2026-03-01T10:00:00.130000Z", "medium", "alice", "-", "in/a.json:1"],
-        ["2026-03-01T10:00:00.130000Z", "medium", "alice", "demo", "in/c.ndjson:2"],
-        ["2026-03-01T10:00:01.020000Z", "medium", "bob", "-", "in/a.json:1"],
+        ["2026-03-01T10:00:00Z", "medium", "alice", "-", "in/a.json:1"],
+        ["2026-03-01T10:00:00Z", "medium", "alice", "demo", "in/c.ndjson:2"],
+        ["2026-03-01T10:00:01Z", "medium", "bob", "-", "in/a.json:1"],
     ];
     assert!(rows[0].starts_with("TIME ") && rows[0].ends_with(" WHERE"), "{rows:?}");
     for (row, expected) in rows[1..4].iter().zip(expected) {
@@ -408,6 +424,63 @@ fn a_reader_that_leaves_is_no_error() {
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
+
+/// What a bulk body of many events becomes, once by a server and once by the two commands.
+#[tokio::test]
+async fn the_same_as_a_server_does() {
+    let captured = fs::read_to_string(root().join("tests/data/kubectl/kubectl.ndjson")).unwrap();
+    let mut body = String::new();
+    for line in captured.lines() {
+        let command: Value = serde_json::from_str(line).unwrap();
+        for event in command["events"].as_array().unwrap() {
+            body.push_str("{\"create\":{\"_index\":\"logs-generic-prod\"}}\n");
+            body.push_str(&serde_json::json!({"message": event.to_string()}).to_string());
+            body.push('\n');
+        }
+    }
+    body.push_str(text(&data("cloudwatch.bulk.ndjson")));
+    let server = K8scop::start("").await;
+    let (status, answer) = server.bulk("/_bulk", body.clone()).await;
+    assert_eq!((status, &answer["errors"]), (200, &false.into()), "{answer}");
+    // Actions and documents take turns.
+    let stored = |name: &str| -> Vec<(Value, Value)> {
+        let file = server.folder().join("k8scop-data").join(format!("{name}.ndjson"));
+        let lines = fs::read_to_string(file).unwrap();
+        let lines: Vec<Value> = lines.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+        lines.chunks(2).map(|it| (it[0]["create"]["_id"].clone(), it[1].clone())).collect()
+    };
+
+    let mut events = stored("logs-kubernetes.audit_logs-prod");
+    let mut told: Vec<_> = explained(&[], body.as_bytes())
+        .into_iter()
+        .filter(|it| it["kind"] == "audit")
+        .map(|mut it| {
+            assert_eq!(it["index"], "logs-kubernetes.audit_logs-prod");
+            (it["id"].take(), it["document"].take())
+        })
+        .collect();
+    assert!(events.len() > 20);
+    for (_, document) in events.iter_mut().chain(&mut told) {
+        document["event"].as_object_mut().unwrap().remove("ingested").unwrap();
+    }
+    events.sort_by_key(|(id, _)| id.to_string());
+    told.sort_by_key(|(id, _)| id.to_string());
+    assert_eq!(told, events);
+
+    let mut alerts: Vec<_> = stored("logs-k8scop.alerts-prod")
+        .into_iter()
+        .map(|(_, it)| format!("{} {} {}", it["@timestamp"], it["message"], it["event"]["reason"]))
+        .collect();
+    let scanned = k8scop(&root(), &["scan", "-", "--format", "ndjson"], body.as_bytes());
+    let mut found: Vec<_> = objects(&scanned)
+        .iter()
+        .map(|it| format!("{} {} {}", it["time"], it["rule"]["title"], it["reason"]))
+        .collect();
+    alerts.sort();
+    found.sort();
+    assert!(alerts.len() > 10);
+    assert_eq!(found, alerts);
 }
 
 /// The example of the README: commands after `$ `, and what they print.
