@@ -224,17 +224,18 @@ impl Splitter {
             }
         };
         match text.as_bytes().first() {
-            Some(b'{') => self.object(text, line, take),
+            Some(b'{') => self.object(text, false, line, take),
             Some(b'[') if json::check(text, json::DEPTH_MAX).is_ok() => {
-                json::elements(text).for_each(|it| self.element(it, line, take));
+                json::elements(text).for_each(|it| self.element(it, false, line, take));
             }
             _ => self.text(text, None, line, take),
         }
     }
 
-    fn element(&mut self, value: &str, line: u64, take: &mut Sink<'_>) {
+    /// One of several. `is_answered`: of an answer of some tool, which is not looked for in another.
+    fn element(&mut self, value: &str, is_answered: bool, line: u64, take: &mut Sink<'_>) {
         match json::kind(value) {
-            Kind::Object => self.object(value, line, take),
+            Kind::Object => self.object(value, is_answered, line, take),
             Kind::String => match json::string(value) {
                 Some(text) => self.text(&text, None, line, take),
                 None => take(Err(Bad { line, reason: "a string that is none".into() })),
@@ -243,16 +244,19 @@ impl Splitter {
         }
     }
 
-    fn object(&mut self, text: &str, line: u64, take: &mut Sink<'_>) {
+    fn object(&mut self, text: &str, is_answered: bool, line: u64, take: &mut Sink<'_>) {
         let mut members = Vec::with_capacity(20);
         let error = match json::object(text, json::DEPTH_MAX, &mut members) {
+            Ok(_) if !is_answered && self.action.is_none() && self.answer(&members, line, take) => {
+                return;
+            }
             Ok(depth) => return self.read(text, &members, depth, line, take),
             Err(error) => error,
         };
         // Firehose puts one after the other into a file, with nothing between.
         let mut rest = text;
         while let Ok((one, after)) = json::first(rest, json::DEPTH_MAX) {
-            self.element(one, line, take);
+            self.element(one, is_answered, line, take);
             rest = after.trim_ascii();
         }
         if rest.len() == text.len() {
@@ -263,7 +267,23 @@ impl Splitter {
         }
     }
 
-    /// An object: an action line, a list of documents in the words of some tool, or a document.
+    /// The documents in the answer of some tool; false if it is none.
+    fn answer(&mut self, members: &[Member<'_>], line: u64, take: &mut Sink<'_>) -> bool {
+        if let Some(events) = cloudwatch_answer(members) {
+            json::elements(events).for_each(|it| self.element(it, true, line, take));
+            return true;
+        }
+        let Some(hits) = search_answer(members) else { return false };
+        for hit in json::elements(hits) {
+            let text = |name| json::get(hit, name).and_then(json::string).map(Into::into);
+            let action = Action { index: text("_index"), id: text("_id"), replaces: false };
+            self.action = Some((line, action));
+            self.element(json::get(hit, "_source").unwrap_or("{}"), true, line, take);
+        }
+        true
+    }
+
+    /// An object: an action line, or a document.
     fn read(
         &mut self,
         text: &str,
@@ -277,22 +297,6 @@ impl Splitter {
         {
             self.action = has_document.then_some((line, action));
             return;
-        }
-        if let Some(events) = cloudwatch_answer(members) {
-            return json::elements(events).for_each(|it| self.element(it, line, take));
-        }
-        if let Some(hits) = search_answer(members) {
-            return json::elements(hits).for_each(|hit| {
-                let text = |name| json::get(hit, name).and_then(json::string);
-                let (index, id) = (text("_index"), text("_id"));
-                let action = Action {
-                    index: index.map(Into::into),
-                    id: id.map(Into::into),
-                    replaces: false,
-                };
-                self.action = Some((line, action));
-                self.element(json::get(hit, "_source").unwrap_or("{}"), line, take);
-            });
         }
         let action = self.action.take().map(|(_, it)| it).unwrap_or_default();
         take(Ok(Document { line, text, members, depth, form: Form::Object, action: &action }));
@@ -352,7 +356,8 @@ fn action(members: &[Member<'_>]) -> Option<(bool, Action)> {
 fn cloudwatch_answer<'a>(members: &[Member<'a>]) -> Option<&'a str> {
     let events = json::member(members, "events").filter(|it| json::kind(it) == Kind::Array)?;
     let first = json::elements(events).next()?;
-    json::get(first, "message").is_some().then_some(events)
+    let has = |name| json::get(first, name).is_some();
+    (has("message") && has("timestamp")).then_some(events)
 }
 
 /// The hits in an answer of `_search` (Elasticsearch 8.19).
@@ -541,13 +546,21 @@ mod tests {
     #[test]
     fn answers_of_tools() {
         check(
-            r#"{"events":[{"logStreamName":"s","message":"m"}],"searchedLogStreams":[]}"#,
-            &[r#"1 {"logStreamName":"s","message":"m"}"#],
+            r#"{"events":[{"timestamp":1,"message":"m"}],"searchedLogStreams":[]}"#,
+            &[r#"1 {"timestamp":1,"message":"m"}"#],
         );
         check(
             r#"{"took":1,"hits":{"hits":[{"_index":"i","_id":"1","_source":{"a":1}}]}}"#,
             &[r#"1 i{"a":1}"#],
         );
+        // One in another is none: they could go as deep as the file is long.
+        let deep = format!(
+            "{}{}",
+            "{\"events\":[{\"timestamp\":1,\"message\":1},".repeat(100_000),
+            "]}".repeat(100_000)
+        );
+        let deep = deep.replace(",]", "]");
+        assert_eq!(split(deep.as_bytes(), 10 << 20).len(), 2);
     }
 
     #[test]
