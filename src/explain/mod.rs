@@ -1,7 +1,7 @@
 //! `k8scop explain` and `k8scop scan`: what `run` would make of logs that lie in files. Nothing is sent.
 //!
-//! Both read alike ([`split`] and [`reader`]), unwrap and classify as `run` does, and differ in what they tell:
-//! `explain` all of each event ([`entry`]), `scan` the alerts and a summary.
+//! Both read alike (`split` and `reader`), unwrap and classify as `run` does, and differ in what they tell:
+//! `explain` all of each event (`entry`), `scan` the alerts and a summary.
 
 mod alert;
 mod entry;
