@@ -42,6 +42,8 @@ pub struct Raw {
     pub audit: RawAudit,
     /// What becomes of the other logs of a control plane: what is no audit event in the logs of EKS and AKS.
     pub control_plane: RawControlPlane,
+    /// Events that are pushed: POST `/audit`, `/firehose` and `/pubsub`, each also with `/CLUSTER`.
+    pub push: RawPush,
     /// Where alerts go.
     pub alerts: RawAlerts,
     /// Which rules are used.
@@ -71,6 +73,7 @@ impl Default for Raw {
             file: RawFile::default(),
             audit: RawAudit::default(),
             control_plane: RawControlPlane::default(),
+            push: RawPush::default(),
             alerts: RawAlerts::default(),
             rules: RawRules::default(),
             limits: RawLimits::default(),
@@ -325,6 +328,52 @@ pub struct RawControlPlane {
     pub route: LineRoute,
     /// The same for some components, by name: `kube-scheduler: drop`.
     pub components: BTreeMap<String, LineRoute>,
+}
+
+/// Events that are pushed by API servers, Firehose and Pub/Sub.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawPush {
+    /// Namespace of the data streams that they go to: audit events to `logs-kubernetes.audit_logs-NAMESPACE`, others
+    /// to `logs-k8scop.push-NAMESPACE`. A credential of `auth` needs both in its `indices`.
+    pub namespace: String,
+    /// How Amazon Data Firehose is known.
+    pub firehose: RawFirehose,
+    /// How Google Pub/Sub is known. Without it, as all others are: by `auth`.
+    pub pubsub: Option<RawPubsub>,
+}
+
+impl Default for RawPush {
+    fn default() -> Self {
+        Self { namespace: "default".into(), firehose: RawFirehose::default(), pubsub: None }
+    }
+}
+
+/// How Amazon Data Firehose is known.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawFirehose {
+    /// The access key of the stream: `env:NAME`, `file:PATH` or the key. With it `/firehose` needs nothing of `auth`;
+    /// without it, it does as all others.
+    pub access_key: Option<RawSecret>,
+}
+
+/// How Google Pub/Sub is known: by the token of an authenticated push subscription.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPubsub {
+    /// The audience of the subscription.
+    pub audience: String,
+    /// The service account of the subscription.
+    pub email: String,
+    /// The keys that tokens are signed with: `https://…`, or `file:PATH`. `http://` on loopback only.
+    #[serde(default = "google_keys")]
+    pub jwks: String,
+}
+
+/// Google's keys (its OpenID Connect discovery document, `jwks_uri`).
+fn google_keys() -> String {
+    "https://www.googleapis.com/oauth2/v3/certs".into()
 }
 
 /// Where alerts go.
