@@ -254,7 +254,7 @@ fn remembering(
         let mut stored = stored.lock().unwrap();
         let statuses = asked.actions().into_iter().map(|action| {
             let action: Value = serde_json::from_str(&action).unwrap();
-            let id = action["create"]["_id"].as_str().expect("all have ids").to_owned();
+            let id = action["create"]["_id"].as_str().unwrap().to_owned();
             let is_new = !stored.contains(&id);
             stored.extend(is_new.then_some(id));
             if is_new { 201 } else { 409 }
