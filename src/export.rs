@@ -39,6 +39,9 @@ pub enum ExportError {
     /// A credential in it would be shown.
     #[error("--url: must hold no user and no password: give --token-file or --client-certificate")]
     Credentials,
+    /// They would not be sent.
+    #[error("--url: an API server shows a token or a certificate over https:// only")]
+    NeedsTls,
     /// No name of a cluster.
     #[error(
         "--cluster: a name has 1 to 256 bytes, does not begin with `_`, and has no control characters"
@@ -55,6 +58,11 @@ pub fn webhook_kubeconfig(options: &WebhookOptions) -> Result<String, ExportErro
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ExportError::Credentials);
+    }
+    let own = [&options.token_file, &options.client_certificate, &options.client_key];
+    // Not even tried over HTTP (client-go 0.35, `tools/clientcmd/client_config.go`, `ClientConfig`).
+    if url.scheme() == "http" && own.iter().any(|it| it.is_some()) {
+        return Err(ExportError::NeedsTls);
     }
     let mut path = format!("{}/audit", url.path().trim_end_matches('/'));
     if let Some(cluster) = &options.cluster {
@@ -150,6 +158,8 @@ mod tests {
             client_key: Some("/etc/a.key".into()),
             ..WebhookOptions::default()
         };
+        let plain = WebhookOptions { url: "http://a".into(), ..options.clone() };
+        assert_eq!(webhook_kubeconfig(&plain), Err(ExportError::NeedsTls));
         let config: Value = yaml_serde::from_str(&webhook_kubeconfig(&options).unwrap()).unwrap();
         assert_eq!(config["clusters"][0]["cluster"]["certificate-authority"], "/etc/ca \"1\".pem");
         let expected = json!({"tokenFile": "/etc/token", "client-certificate": "/etc/a.crt", "client-key": "/etc/a.key"});
