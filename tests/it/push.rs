@@ -175,6 +175,74 @@ async fn what_is_pushed_is_stored() {
     k8scop.check_balance().await;
 }
 
+/// What clouds put around events: a subscription of CloudWatch, an entry of Cloud Logging.
+#[tokio::test]
+async fn events_of_clouds() {
+    let k8scop = K8scop::start("output: file:./data\npush: {namespace: shop}\n").await;
+    let subscription = |stream: &str, messages: &[&str]| {
+        let events: Vec<_> = messages
+            .iter()
+            .enumerate()
+            .map(|(id, it)| json!({"id": id.to_string(), "timestamp": 1_772_359_200_130_u64, "message": it}))
+            .collect();
+        let message = json!({"messageType": "DATA_MESSAGE", "owner": "111122223333",
+            "logGroup": "/aws/eks/demo/cluster", "logStream": stream, "subscriptionFilters": ["f"],
+            "logEvents": events});
+        gzip(message.to_string().as_bytes())
+    };
+    let events = [event("a").to_string(), event("b").to_string()];
+    let line =
+        "I0301 10:00:00.123456       1 schedule_one.go:302] \"Successfully bound pod to node\"";
+    let records = [
+        subscription(
+            "kube-apiserver-audit-0123456789abcdef0123456789abcdef",
+            &[&events[0], &events[1]],
+        ),
+        subscription("kube-scheduler-0123456789abcdef0123456789abcdef", &[line]),
+    ];
+    // CloudWatch delivers again in another request.
+    for request_id in ["r-1", "r-2"] {
+        let heard = send(&k8scop, "/firehose", &[], firehose(request_id, &records)).await;
+        check_form("/firehose", &heard, true);
+    }
+    let entry = json!({"insertId": "i-1", "logName": "projects/demo/logs/cloudaudit.googleapis.com%2Factivity",
+        "operation": {"id": "6d1c7f0e-0000-4000-8000-000000000001", "producer": "k8s.io", "first": true, "last": true},
+        "protoPayload": {"@type": "type.googleapis.com/google.cloud.audit.AuditLog", "serviceName": "k8s.io",
+            "methodName": "io.k8s.core.v1.pods.delete", "resourceName": "core/v1/namespaces/shop/pods/web-0",
+            "authenticationInfo": {"principalEmail": "alice@example.com"}, "status": {},
+            "requestMetadata": {"callerIp": "192.0.2.8"}},
+        "resource": {"type": "k8s_cluster", "labels": {"cluster_name": "gke-demo", "location": "europe-west1"}},
+        "timestamp": "2026-03-01T10:00:01.020000Z", "receiveTimestamp": "2026-03-01T10:00:03Z"});
+    for _ in 0..2 {
+        let heard = send(&k8scop, "/pubsub", &[], pubsub("m-1", &entry.to_string())).await;
+        check_form("/pubsub", &heard, true);
+    }
+    // A cluster that nothing but the path names.
+    let message = json!({"messageType": "DATA_MESSAGE", "owner": "111122223333", "logGroup": "/own/audit",
+        "logStream": "s", "logEvents": [{"id": "7", "timestamp": 1_772_359_200_130_u64, "message": event("c").to_string()}]});
+    let record = gzip(message.to_string().as_bytes());
+    send(&k8scop, "/firehose/own", &[], firehose("r-3", &[record])).await;
+    let found = documents(&k8scop);
+    let stored = &found["logs-kubernetes.audit_logs-shop"];
+    let told: Vec<_> = stored
+        .iter()
+        .map(|it| (&it["user"]["name"], &it["orchestrator"]["cluster"]["name"]))
+        .map(|(user, cluster)| (user.as_str().unwrap(), cluster.as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("mallory", "demo"),
+            ("mallory", "demo"),
+            ("alice@example.com", "gke-demo"),
+            ("mallory", "own")
+        ]
+    );
+    assert_eq!(found["logs-kubernetes.scheduler_logs-shop"].len(), 1);
+    assert!(!found.contains_key("logs-k8scop.push-shop"), "{found:#?}");
+    k8scop.check_balance().await;
+}
+
 #[tokio::test]
 async fn nothing_to_store_is_a_yes() {
     let fake = Fake::start(|_, _| Reaction::Close).await;
