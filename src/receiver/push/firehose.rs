@@ -53,13 +53,13 @@ pub(super) fn translate(
             format!("the body is no Firehose request: {reason}"),
         )
     };
-    let told = json::get(request, "requestId").and_then(json::string);
+    let told = json::member(&request, "requestId").and_then(json::string);
     let request_id = told
         .map(String::from)
         .or_else(|| request_id(headers))
         .filter(|it| (1..=REQUEST_ID_BYTES_MAX).contains(&it.len()))
         .ok_or_else(|| wrong("it has no requestId"))?;
-    let records = json::get(request, "records").filter(|it| json::kind(it) == Kind::Array);
+    let records = json::member(&request, "records").filter(|it| json::kind(it) == Kind::Array);
     let records = records.ok_or_else(|| wrong("it has no records"))?;
     let named = common_attribute(headers, "cluster").filter(|it| is_cluster(it));
     let cluster = cluster.or(named.as_deref());

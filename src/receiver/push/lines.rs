@@ -9,7 +9,7 @@ use super::super::{
 };
 use crate::{
     bulk::Refusal,
-    json::{self, Kind},
+    json::{self, Member},
 };
 
 /// Bytes of a line besides its document and the name of the cluster.
@@ -25,6 +25,17 @@ pub(super) struct Lines {
     items_left: usize,
     items_max: usize,
     bytes_max: u64,
+}
+
+/// What an audit event says besides what happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tells {
+    /// `kind`
+    pub(super) kind: bool,
+    /// `apiVersion`
+    pub(super) version: bool,
+    /// `orchestrator`
+    pub(super) orchestrator: bool,
 }
 
 impl Lines {
@@ -111,30 +122,25 @@ impl Lines {
 
     /// An audit event, a checked JSON object, as one that tells its kind: in a list it does not (apiserver 1.35 writes
     /// kind and version of the list only). `orchestrator` is no member of an event: whoever put one there does not
-    /// choose the cluster.
+    /// choose the cluster. `version` is that of the list, as JSON.
     pub(super) fn event(
         &mut self,
         event: &str,
+        tells: Tells,
         version: &str,
         cluster: Option<&str>,
     ) -> Result<(), Refusal> {
-        let (mut has_kind, mut has_version, mut is_odd) = (false, false, false);
-        for member in json::members(event) {
-            has_kind |= member.is("kind");
-            has_version |= member.is("apiVersion");
-            is_odd |= member.is("orchestrator");
-        }
         self.begin(None, event.len() + version.len(), cluster)?;
         self.out.push('{');
-        if !has_kind {
+        if !tells.kind {
             self.out.push_str("\"kind\":\"Event\",");
         }
-        if !has_version {
+        if !tells.version {
             self.out.push_str("\"apiVersion\":");
             self.out.push_str(version);
             self.out.push(',');
         }
-        if is_odd {
+        if tells.orchestrator {
             let mut text = String::from("{");
             for member in json::members(event).filter(|it| !it.is("orchestrator")) {
                 let comma = if text.len() > 1 { "," } else { "" };
@@ -226,15 +232,13 @@ pub(super) fn made_id(parts: &[&[u8]]) -> String {
     })
 }
 
-/// A body as JSON text: one object. `what` is what it should be.
-pub(super) fn object<'b>(body: &'b [u8], what: &str) -> Result<&'b str, Refusal> {
+/// The members of a body that is one JSON object. `what` is what it should be.
+pub(super) fn object<'b>(body: &'b [u8], what: &str) -> Result<Vec<Member<'b>>, Refusal> {
     let no = |why: String| refusal(400, "parse_exception", format!("the body is no {what}: {why}"));
     let text = std::str::from_utf8(body).map_err(|error| no(error.to_string()))?;
-    match json::check(text, json::DEPTH_MAX) {
-        Ok(Kind::Object) => Ok(text.trim()),
-        Ok(_) => Err(no("it is no JSON object".into())),
-        Err(error) => Err(no(error.to_string())),
-    }
+    let mut members = Vec::new();
+    json::object(text, json::DEPTH_MAX, &mut members).map_err(|error| no(error.to_string()))?;
+    Ok(members)
 }
 
 #[cfg(test)]

@@ -70,9 +70,9 @@ pub(super) fn translate(
 
 /// The message of a request with wrapper, and its subscription.
 fn wrapped(body: &[u8]) -> Option<(&str, String)> {
-    let text = lines::object(body, "push").ok()?;
-    let subscription = json::string(json::get(text, "subscription")?)?;
-    let message = json::get(text, "message").filter(|it| json::kind(it) == Kind::Object)?;
+    let push = lines::object(body, "push").ok()?;
+    let subscription = json::string(json::member(&push, "subscription")?)?;
+    let message = json::member(&push, "message").filter(|it| json::kind(it) == Kind::Object)?;
     let has_id = json::members(message).any(|it| it.is("messageId") || it.is("message_id"));
     has_id.then(|| (message, subscription.into_owned()))
 }

@@ -1,6 +1,6 @@
 use super::{
     super::respond::refusal,
-    lines::{self, Lines},
+    lines::{self, Lines, Tells},
 };
 use crate::{
     bulk::Refusal,
@@ -19,35 +19,40 @@ pub(super) fn translate(
     lines: &mut Lines,
 ) -> Result<(), Refusal> {
     let list = lines::object(body, "EventList")?;
-    let text = |name| json::get(list, name).and_then(json::string).unwrap_or_default();
+    let value = |name| json::member(&list, name).unwrap_or("null");
+    let text = |name| json::string(value(name)).unwrap_or_default();
     if text("kind") != "EventList" || !text("apiVersion").starts_with("audit.k8s.io/") {
         let reason = "the body is no EventList of audit.k8s.io: this is for the audit webhook of an API server";
         return Err(refusal(400, "illegal_argument_exception", reason.into()));
     }
-    let items = json::get(list, "items").unwrap_or("null");
+    let items = value("items");
     if !matches!(json::kind(items), Kind::Array | Kind::Null) {
         let reason = "items of the EventList is no list".into();
         return Err(refusal(400, "illegal_argument_exception", reason));
     }
-    let version = json::get(list, "apiVersion").unwrap_or("null");
     for item in json::elements(items) {
-        match json::kind(item) {
-            Kind::Object if is_event(item) => lines.event(item, version, cluster)?,
-            Kind::Object => lines.object(None, item, cluster)?,
+        match (json::kind(item), event(item)) {
+            (_, Some(tells)) => lines.event(item, tells, value("apiVersion"), cluster)?,
+            (Kind::Object, None) => lines.object(None, item, cluster)?,
             _ => lines.message(None, item, cluster)?,
         }
     }
     Ok(())
 }
 
-/// Whether it is an audit event; in a list it need not say so.
-fn is_event(item: &str) -> bool {
-    let (mut has_id, mut is_other) = (false, false);
+/// What an audit event says of itself, if the item is one. In a list it need not say so.
+fn event(item: &str) -> Option<Tells> {
+    let (mut tells, mut has_id) = (Tells::default(), false);
     for member in json::members(item) {
         has_id |= member.is("auditID") || member.is("stage");
-        is_other |= member.is("kind") && json::string(member.value).is_none_or(|it| it != "Event");
+        tells.version |= member.is("apiVersion");
+        tells.orchestrator |= member.is("orchestrator");
+        if member.is("kind") {
+            tells.kind = true;
+            json::string(member.value).filter(|it| it == "Event")?;
+        }
     }
-    has_id && !is_other
+    has_id.then_some(tells)
 }
 
 #[cfg(test)]
