@@ -884,8 +884,9 @@ fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> String {
     hex(hash)
 }
 
-/// An id of these parts.
-fn hashed(parts: &[&str]) -> String {
+/// An `_id` of these parts: 32 hex digits.
+#[must_use]
+pub fn hashed(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());

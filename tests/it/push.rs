@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fake::{Asked, Fake, Reaction},
-    harness::{CANARY, Folder, K8scop, nobody},
+    harness::{CANARY, Folder, K8scop, SOON, nobody, wait_for},
 };
 
 const QUICK: &str = "limits: {request_deadline_s: 1}\nretry: {first_ms: 5, longest_ms: 40}\n";
@@ -453,6 +453,40 @@ async fn large_batches_of_an_api_server() {
     k8scop.check_balance().await;
 }
 
+/// Refused at the door while as much is in flight as may be, and taken afterwards.
+#[tokio::test]
+async fn a_full_house() {
+    let fake = Fake::start(|number, _| match number {
+        0 => Reaction::After(Duration::from_secs(2), Box::new(Reaction::Items(vec![201]))),
+        _ => Reaction::Items(vec![201]),
+    })
+    .await;
+    let limits = "body_bytes_max: 60000, decoded_bytes_max: 60000, in_flight_bytes_max: 70000";
+    let config = format!("output: {}\nlimits: {{{limits}}}\n", fake.url());
+    let k8scop = K8scop::start(&config).await;
+    let mut large = item("large");
+    large["requestObject"] = json!({"data": "x".repeat(50_000)});
+    let filled = async {
+        wait_for("the house to be full", SOON, async || {
+            (k8scop.metrics().await["k8scop_items_in_flight"] > 0.0).then_some(())
+        })
+        .await;
+        for (path, body) in requests() {
+            // As large as what is left, at least.
+            let heard = send(&k8scop, path, &[], body + &" ".repeat(20_000)).await;
+            assert_eq!(heard.status, 429, "{path}: {}", heard.text);
+            check_form(path, &heard, false);
+        }
+    };
+    let list = list(&[large]);
+    let (heard, ()) = tokio::join!(send(&k8scop, "/audit", &[], list), filled);
+    check_form("/audit", &heard, true);
+    for (path, body) in requests() {
+        check_form(path, &send(&k8scop, path, &[], body).await, true);
+    }
+    k8scop.check_balance().await;
+}
+
 /// An API server drops what it has waited for 30 s.
 #[tokio::test]
 async fn an_api_server_is_answered_before_it_leaves() {
@@ -513,7 +547,7 @@ async fn credentials_of_each() {
     );
     // A new key is known without a restart.
     fs::write(&key_file, "new").unwrap();
-    crate::harness::wait_for("the new key", crate::harness::SOON, async || {
+    wait_for("the new key", SOON, async || {
         let headers = [("x-amz-firehose-access-key", "new")];
         (send(&k8scop, hose.0, &headers, hose.1.clone()).await.status == 200).then_some(())
     })
@@ -600,7 +634,7 @@ async fn tokens_of_pubsub() {
     }
     fs::write(&file, key_set(&["k1", "k2"])).unwrap();
     let good = token("k2", |_| ());
-    crate::harness::wait_for("the new key", crate::harness::SOON, async || {
+    wait_for("the new key", SOON, async || {
         let heard = send(&k8scop, path, &[("authorization", &good)], body.clone()).await;
         (heard.status == 204).then_some(())
     })

@@ -10,11 +10,12 @@ use super::{
         respond::{self, refusal},
     },
     is_cluster,
-    lines::{self, Lines, made_id},
+    lines::{self, Lines},
 };
 use crate::{
     bulk::Refusal,
     json::{self, Kind},
+    prepare::hashed,
 };
 
 // Names and forms are those of "HTTP endpoint delivery request and response specifications" (Amazon Data Firehose,
@@ -116,9 +117,9 @@ struct Record<'r> {
 
 impl Record<'_> {
     fn next_id(&mut self) -> String {
-        let place = [self.place as u64, self.part as u64].map(u64::to_le_bytes);
+        let (place, part) = (self.place.to_string(), self.part.to_string());
         self.part += 1;
-        made_id(&[b"firehose", self.request_id.as_bytes(), place.as_flattened()])
+        hashed(&["firehose", self.request_id, &place, &part])
     }
 
     fn text(&mut self, text: &str) -> Result<(), Refusal> {

@@ -1,7 +1,5 @@
 use std::fmt::Write;
 
-use sha2::{Digest, Sha256};
-
 use super::super::{
     budget::Share,
     bulk::{self, escaped_len},
@@ -216,20 +214,6 @@ impl Lines {
         json::push_string(&mut self.out, cluster);
         self.out.push_str("}}");
     }
-}
-
-/// An `_id`: 32 hex digits of a SHA-256 of the parts.
-pub(super) fn made_id(parts: &[&[u8]]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().take(16).fold(String::with_capacity(32), |mut out, byte| {
-        // Writing to a String cannot fail.
-        write!(out, "{byte:02x}").ok();
-        out
-    })
 }
 
 /// The members of a body that is one JSON object. `what` is what it should be.

@@ -17,12 +17,13 @@ use super::{
     super::{auth::BASE64, respond::refusal},
     Unknown,
     jwt::{self, Expected, Keys, Refused},
-    lines::{self, Lines, made_id},
+    lines::{self, Lines},
 };
 use crate::{
     bulk::Refusal,
     json::{self, Kind},
     pem,
+    prepare::hashed,
 };
 
 // Forms are those of "Push subscriptions", "Payload unwrapping" and "Authentication for push subscriptions" (Google
@@ -46,7 +47,7 @@ pub(super) fn translate(
     if let Some((message, subscription)) = wrapped(body) {
         let text = |name| json::get(message, name).and_then(json::string);
         let message_id = text("messageId").or_else(|| text("message_id")).unwrap_or_default();
-        let id = made_id(&[b"pubsub", subscription.as_bytes(), message_id.as_bytes()]);
+        let id = hashed(&["pubsub", &subscription, &message_id]);
         let data = text("data").unwrap_or_default();
         if data.is_empty() {
             // A message has data or attributes.
@@ -61,10 +62,9 @@ pub(super) fn translate(
         };
         return document(&data, Some(&id), cluster, lines);
     }
-    let told = |name| headers.get(name).map(|it: &header::HeaderValue| it.as_bytes());
-    let id = told(MESSAGE_ID).map(|message_id| {
-        made_id(&[b"pubsub", told(SUBSCRIPTION).unwrap_or_default(), message_id])
-    });
+    let told = |name| headers.get(name).and_then(|it: &header::HeaderValue| it.to_str().ok());
+    let id = told(MESSAGE_ID)
+        .map(|message_id| hashed(&["pubsub", told(SUBSCRIPTION).unwrap_or_default(), message_id]));
     document(body, id.as_deref(), cluster, lines)
 }
 
