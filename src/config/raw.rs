@@ -443,7 +443,8 @@ pub struct RawLimits {
     /// Longest wait for a client to read more of its answer (seconds).
     pub write_timeout_s: u64,
     /// Longest time to deliver a request (seconds). Shorter than the shippers' own timeouts (Filebeat 90,
-    /// Logstash 60), so that they hear how it ended.
+    /// Logstash 60), so that they hear how it ended. An API server, which waits 30 s, is answered within 20, or 25
+    /// where dead letters have to be kept.
     pub request_deadline_s: u64,
     /// How long a stop waits for what is in flight (seconds).
     pub shutdown_grace_s: u64,
