@@ -14,8 +14,8 @@ use crate::{
     metrics::Metrics,
     prepare::Preparer,
     receiver::{
-        self, Auth, Budget, Connections, CredentialSettings, DeadLetterOffice, Proof, Receiver,
-        Tls, TlsSettings, serve,
+        self, Auth, Budget, Connections, CredentialSettings, DeadLetterOffice, Proof, Push,
+        Receiver, Tls, TlsSettings, serve,
     },
 };
 
@@ -66,6 +66,9 @@ impl App {
         let tls = tls(config.tls.as_ref(), &mut watched)?;
         let admin_tls = self::tls(config.admin_tls.as_ref(), &mut watched)?;
         let auth = auth(&config.auth, &mut watched)?;
+        let push = Arc::new(Push::new(config.push)?);
+        let part = Arc::clone(&push);
+        watched.push(Watched::new("push", push.files(), move || part.reload()));
         let listener = bind("listen", config.listen).await?;
         let admin_listener = bind("admin", config.admin).await?;
         let deliveries = TaskTracker::new();
@@ -88,6 +91,7 @@ impl App {
             forwarder: main_forwarder,
             dead_letters: dead_letters.map(|forwarder| DeadLetterOffice { forwarder, namespace }),
             auth,
+            push,
             limits: config.limits,
             passing: config.passing,
             budget: Budget::new(config.in_flight_bytes_max, metrics.in_flight_bytes.clone()),
@@ -208,6 +212,7 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
         Tls::new(settings)?;
     }
     Auth::new(&config.auth)?;
+    Push::new(config.push.clone())?;
     Ok(())
 }
 

@@ -23,7 +23,7 @@ use crate::{
     check::{self, CheckError},
     config::{self, Config, ConfigError, OutputConfig, Overrides},
     dead_letter::{self, DeadLetterError, Replayed},
-    demo, explain,
+    demo, explain, export,
     rules::Level,
     rules_test,
 };
@@ -64,6 +64,11 @@ enum Command {
     DeadLetter {
         #[command(subcommand)]
         command: DeadLetterCommand,
+    },
+    /// Print files for others that lead to k8scop
+    Export {
+        #[command(subcommand)]
+        command: ExportCommand,
     },
 }
 
@@ -319,6 +324,37 @@ impl fmt::Debug for ReplayArgs {
     }
 }
 
+#[derive(Debug, Subcommand)]
+enum ExportCommand {
+    /// A kubeconfig with which a kube-apiserver pushes its audit events here (--audit-webhook-config-file)
+    WebhookKubeconfig(WebhookArgs),
+    /// An audit policy that logs what the rules read (--audit-policy-file)
+    AuditPolicy,
+}
+
+/// Paths are those on the machine of the API server.
+#[derive(Debug, Args)]
+struct WebhookArgs {
+    /// Where k8scop listens for shippers: https://k8scop.example:9250
+    #[arg(long, value_name = "URL")]
+    url: String,
+    /// What the cluster is called in its events
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// Certificates of the authorities that the API server is to trust (PEM) [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<String>,
+    /// A bearer token of `auth`
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<String>,
+    /// A client certificate of `auth` (PEM)
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_certificate: Option<String>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "client_certificate")]
+    client_key: Option<String>,
+}
+
 #[derive(Debug, Args)]
 struct WhichLetters {
     /// Only what was meant for this index; `*` is any text
@@ -370,6 +406,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Scan(args) => scan_files(args),
         Command::Check(args) => check_target(args),
         Command::DeadLetter { command } => dead_letters(command),
+        Command::Export { command } => exported(command),
         Command::Demo(args) => {
             app::start_log(config::LogFormat::Auto, "warn");
             let local =
@@ -476,6 +513,34 @@ fn check_target(args: &CheckArgs) -> ExitCode {
             ExitCode::from(if matches!(error, CheckError::Usage(_)) { 2 } else { 70 })
         }
         Err(error) => stopped(&error),
+    }
+}
+
+fn exported(command: &ExportCommand) -> ExitCode {
+    let args = match command {
+        ExportCommand::AuditPolicy => {
+            print!("{}", export::AUDIT_POLICY);
+            return ExitCode::SUCCESS;
+        }
+        ExportCommand::WebhookKubeconfig(args) => args,
+    };
+    let options = export::WebhookOptions {
+        url: args.url.clone(),
+        cluster: args.cluster.clone(),
+        ca_file: args.ca_file.clone(),
+        token_file: args.token_file.clone(),
+        client_certificate: args.client_certificate.clone(),
+        client_key: args.client_key.clone(),
+    };
+    match export::webhook_kubeconfig(&options) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
     }
 }
 

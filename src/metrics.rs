@@ -20,6 +20,9 @@ const SECONDS: [f64; 12] =
 pub const ITEM_RESULTS: [&str; 6] =
     ["stored", "duplicate", "rejected", "dead_lettered", "returned", "dropped"];
 
+/// Where items come in: values of the label `input`.
+pub const INPUTS: [&str; 4] = ["bulk", "webhook", "firehose", "pubsub"];
+
 /// All metrics of the process.
 ///
 /// `k8scop_received_items_total` is the sum of `k8scop_settled_items_total` over its results and
@@ -167,7 +170,7 @@ impl Metrics {
             )?,
             unauthorized_requests: counters(
                 "k8scop_unauthorized_requests_total",
-                "Requests refused by auth: credentials missing, malformed, unknown; or forbidden to known ones.",
+                "Requests refused by auth or by a proof of push: credentials missing, malformed, unknown; or forbidden to known ones.",
                 &["reason"],
             )?,
             unwrapped_events: counters(
@@ -249,12 +252,14 @@ impl Metrics {
         for reason in ["missing", "malformed", "unknown", "forbidden"] {
             self.unauthorized_requests.with_label_values(&[reason]);
         }
-        self.received_items.with_label_values(&["bulk"]);
         for reason in Dropped::ALL {
             self.dropped.with_label_values(&[reason.name()]);
         }
-        for reason in Broken::ALL {
-            self.decode_errors.with_label_values(&["bulk", reason.name()]);
+        for input in INPUTS {
+            self.received_items.with_label_values(&[input]);
+            for reason in Broken::ALL {
+                self.decode_errors.with_label_values(&[input, reason.name()]);
+            }
         }
         self.rules_loaded.set(i64::try_from(rules.len()).unwrap_or(i64::MAX));
         for rule in rules {

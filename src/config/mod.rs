@@ -22,8 +22,11 @@ pub use self::{
 };
 use crate::{
     forward::{Backoff, ClientCert, Credentials, ElasticsearchSettings, FileSettings, Secret},
-    prepare::{AlertTarget, LineRoute, Policy, is_namespace},
-    receiver::{CredentialSettings, Limits, PassThrough, Passing, Pattern, Proof, TlsSettings},
+    prepare::{AlertTarget, DATASET_LOGS, LineRoute, Policy, Route, is_namespace},
+    receiver::{
+        CredentialSettings, Limits, PassThrough, Passing, Pattern, Proof, PubsubSettings,
+        PushSettings, TlsSettings,
+    },
     rules::{self, Rule, RuleError, Search},
     unwrap::{self, Component},
 };
@@ -41,6 +44,8 @@ pub struct Config {
     pub admin_tls: Option<TlsSettings>,
     /// Clients that are let in; any, where there is none.
     pub auth: Vec<CredentialSettings>,
+    /// How those who push events are known, and where these go.
+    pub push: PushSettings,
     /// How often files are looked at for what has changed.
     pub reload: Duration,
     /// Where documents go.
@@ -173,6 +178,7 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
     let tls = tls("tls", raw.tls.as_ref(), &mut wrong);
     let admin_tls = self::tls("admin_tls", raw.admin_tls.as_ref(), &mut wrong);
     let auth = auth(&raw, &mut wrong);
+    let push = push(&raw, &mut wrong);
     let dead_letters = dead_letters(&raw, &mut wrong);
     let alerts = alerts(&raw, &mut wrong);
     let passing = passing(&raw, &mut wrong);
@@ -196,6 +202,7 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
         tls,
         admin_tls,
         auth,
+        push,
         reload: Duration::from_secs(raw.reload_s),
         output,
         dead_letters,
@@ -383,6 +390,54 @@ fn auth(raw: &Raw, wrong: &mut Vec<String>) -> Vec<CredentialSettings> {
         }
     }
     credentials
+}
+
+/// Dataset of what is pushed and is no audit event.
+const DATASET_PUSH: &str = "k8scop.push";
+
+fn push(raw: &Raw, wrong: &mut Vec<String>) -> PushSettings {
+    let namespace = &raw.push.namespace;
+    if !is_namespace(namespace) {
+        wrong.push(format!("push.namespace: `{namespace}` cannot be part of a data stream's name"));
+    }
+    let firehose_key = raw.push.firehose.access_key.as_ref().and_then(|written| {
+        value::resolve(written)
+            .map_err(|error| wrong.push(format!("push.firehose.access_key: {error}")))
+            .ok()
+    });
+    let pubsub = raw.push.pubsub.as_ref().map(|it| {
+        for (name, text) in [("audience", &it.audience), ("email", &it.email)] {
+            if text.is_empty() {
+                wrong.push(format!("push.pubsub.{name}: is empty"));
+            }
+        }
+        if !is_jwks(&it.jwks) {
+            // The text is not shown: it may hold a password.
+            wrong.push("push.pubsub.jwks: needs an https:// URL or file:PATH".into());
+        }
+        PubsubSettings {
+            audience: it.audience.clone(),
+            email: it.email.clone(),
+            jwks: it.jwks.clone(),
+        }
+    });
+    let index = format!("logs-{DATASET_PUSH}-{namespace}");
+    let events = format!("logs-{DATASET_LOGS}-{namespace}");
+    let reroutes = raw.audit.route == Route::Reroute;
+    let writes = std::iter::once(index.clone()).chain(reroutes.then_some(events)).collect();
+    PushSettings { index, writes, firehose_key, pubsub }
+}
+
+/// Whoever can change keys on their way can make tokens.
+fn is_jwks(written: &str) -> bool {
+    if let Some(path) = written.strip_prefix("file:") {
+        return !path.is_empty();
+    }
+    Url::parse(written).is_ok_and(|it| match it.scheme() {
+        "https" => it.has_host(),
+        "http" => matches!(it.host_str(), Some("127.0.0.1" | "[::1]" | "localhost")),
+        _ => false,
+    })
 }
 
 fn dead_letters(raw: &Raw, wrong: &mut Vec<String>) -> DeadLetters {
@@ -617,6 +672,15 @@ mod tests {
             &["elasticsearch.api_key", "K8SCOP_NOT_SET"],
         );
         wrong("alerts: {target: daily, prefix: _x}", &["alerts.prefix"]);
+        wrong(
+            "push: {namespace: A, firehose: {access_key: 'env:K8SCOP_NOT_SET'}, pubsub: {audience: '', email: e, jwks: 'http://a/b'}}",
+            &[
+                "push.namespace",
+                "push.firehose.access_key",
+                "push.pubsub.audience",
+                "push.pubsub.jwks",
+            ],
+        );
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct Raw {
     pub audit: RawAudit,
     /// What becomes of the other logs of a control plane: what is no audit event in the logs of EKS and AKS.
     pub control_plane: RawControlPlane,
+    /// Events that are pushed: POST `/audit`, `/firehose` and `/pubsub`, each also with `/CLUSTER`.
+    pub push: RawPush,
     /// Where alerts go.
     pub alerts: RawAlerts,
     /// Which rules are used.
@@ -71,6 +73,7 @@ impl Default for Raw {
             file: RawFile::default(),
             audit: RawAudit::default(),
             control_plane: RawControlPlane::default(),
+            push: RawPush::default(),
             alerts: RawAlerts::default(),
             rules: RawRules::default(),
             limits: RawLimits::default(),
@@ -327,6 +330,52 @@ pub struct RawControlPlane {
     pub components: BTreeMap<String, LineRoute>,
 }
 
+/// Events that are pushed by API servers, Firehose and Pub/Sub.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawPush {
+    /// Namespace of the data streams that they go to: audit events to `logs-kubernetes.audit_logs-NAMESPACE`, others
+    /// to `logs-k8scop.push-NAMESPACE`. A credential of `auth` needs both in its `indices`.
+    pub namespace: String,
+    /// How Amazon Data Firehose is known.
+    pub firehose: RawFirehose,
+    /// How Google Pub/Sub is known. Without it, as all others are: by `auth`.
+    pub pubsub: Option<RawPubsub>,
+}
+
+impl Default for RawPush {
+    fn default() -> Self {
+        Self { namespace: "default".into(), firehose: RawFirehose::default(), pubsub: None }
+    }
+}
+
+/// How Amazon Data Firehose is known.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawFirehose {
+    /// The access key of the stream: `env:NAME`, `file:PATH` or the key. With it `/firehose` needs nothing of `auth`;
+    /// without it, it does as all others.
+    pub access_key: Option<RawSecret>,
+}
+
+/// How Google Pub/Sub is known: by the token of an authenticated push subscription.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPubsub {
+    /// The audience of the subscription.
+    pub audience: String,
+    /// The service account of the subscription.
+    pub email: String,
+    /// The keys that tokens are signed with: `https://…`, or `file:PATH`. `http://` on loopback only.
+    #[serde(default = "google_keys")]
+    pub jwks: String,
+}
+
+/// Google's keys (its OpenID Connect discovery document, `jwks_uri`).
+fn google_keys() -> String {
+    "https://www.googleapis.com/oauth2/v3/certs".into()
+}
+
 /// Where alerts go.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -394,7 +443,8 @@ pub struct RawLimits {
     /// Longest wait for a client to read more of its answer (seconds).
     pub write_timeout_s: u64,
     /// Longest time to deliver a request (seconds). Shorter than the shippers' own timeouts (Filebeat 90,
-    /// Logstash 60), so that they hear how it ended.
+    /// Logstash 60), so that they hear how it ended. An API server, which waits 30 s, is answered within 20, or 25
+    /// where dead letters have to be kept.
     pub request_deadline_s: u64,
     /// How long a stop waits for what is in flight (seconds).
     pub shutdown_grace_s: u64,
@@ -443,7 +493,7 @@ pub struct RawLog {
     pub format: LogFormat,
 }
 
-/// See [`RawLog::format`].
+/// See `log.format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {

@@ -286,6 +286,17 @@ impl Preparer {
         self.prepare_for(None, body, defaults, now)
     }
 
+    /// As [`Self::prepare`], for a body whose `_id`s we made of what the sender gives back unchanged when it sends
+    /// again: what is there already is stored. An audit event gets the `_id` that it has on every other road.
+    pub fn prepare_pushed(
+        &self,
+        body: &[u8],
+        defaults: &Defaults,
+        now: Timestamp,
+    ) -> Result<Prepared, TooLarge> {
+        self.prepared(None, true, body, defaults, now)
+    }
+
     /// As [`Self::prepare`]; items for indices that `writer` may not write are refused.
     pub fn prepare_for(
         &self,
@@ -294,9 +305,21 @@ impl Preparer {
         defaults: &Defaults,
         now: Timestamp,
     ) -> Result<Prepared, TooLarge> {
+        self.prepared(writer, false, body, defaults, now)
+    }
+
+    fn prepared(
+        &self,
+        writer: Option<Writer<'_>>,
+        ids_are_ours: bool,
+        body: &[u8],
+        defaults: &Defaults,
+        now: Timestamp,
+    ) -> Result<Prepared, TooLarge> {
         let mut run = Run {
             preparer: self,
             writer,
+            ids_are_ours,
             defaults,
             now,
             out: String::with_capacity(body.len() + body.len() / 4),
@@ -330,6 +353,8 @@ impl Preparer {
 struct Run<'r> {
     preparer: &'r Preparer,
     writer: Option<Writer<'r>>,
+    /// The `_id`s of the request are ours, not a client's.
+    ids_are_ours: bool,
     defaults: &'r Defaults,
     now: Timestamp,
     out: String,
@@ -424,6 +449,7 @@ impl Run<'_> {
         }
         self.slots.push(start..self.out.len());
         let slot = self.slots.len() - 1;
+        let conflict_is_success = conflict_is_success || self.ids_are_ours;
         Ok(Sent { slot, alerts: Vec::new(), holds, conflict_is_success })
     }
 
@@ -642,8 +668,8 @@ impl Run<'_> {
         // An `index` with the client's `_id` would replace what is there; a data stream only creates, and takes
         // documents of many of the client's indices. Its `_id` there is ours, so that no event hides another.
         let replaces = reroute && action.op == Op::Index && id.is_some();
-        let made =
-            (replaces || (id.is_none() && policy.ids == Ids::Audit)).then(|| made_id(found, None));
+        let wants = policy.ids == Ids::Audit && (id.is_none() || self.ids_are_ours);
+        let made = (replaces || wants).then(|| made_id(found, None));
         let final_id = made.as_deref().or(id);
         let start = self.out.len();
         let target = match (policy.route, &made) {
@@ -858,8 +884,9 @@ pub(crate) fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> Strin
     hex(hash)
 }
 
-/// An id of these parts.
-fn hashed(parts: &[&str]) -> String {
+/// An `_id` of these parts: 32 hex digits.
+#[must_use]
+pub fn hashed(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());

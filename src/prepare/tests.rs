@@ -106,6 +106,33 @@ fn an_event_is_rerouted_with_an_id_of_its_own_and_its_alerts() {
     );
 }
 
+/// The `_id`s of a request that is pushed are ours: a conflict says that it is stored, and an event has the one that it
+/// has on every other road.
+#[test]
+fn what_is_pushed_has_ids_of_ours() {
+    let line = "{\"create\":{\"_id\":\"0a\"}}\n{\"message\":\"a line\"}\n";
+    let event =
+        format!("{{\"create\":{{\"_id\":\"0b\"}}}}\n{}\n", in_message(&audit("a", "nodes")));
+    let defaults = Defaults { index: Some("logs-k8scop.push-shop".into()), ..Defaults::default() };
+    let pushed = |ids: Ids| {
+        let preparer = preparer(Policy { ids, ..policy() });
+        let body = line.to_owned() + &event;
+        let pushed = preparer.prepare_pushed(body.as_bytes(), &defaults, now()).unwrap();
+        let plain =
+            prepared(&preparer, event.replace("\"_id\":\"0b\"", "\"_index\":\"x\"").as_bytes());
+        let id = |(action, _): &(Value, Value)| action["create"]["_id"].clone();
+        let (ours, its) = (outgoing(&pushed), outgoing(&plain));
+        let (answer, tally) = reply(&pushed, &[409, 409]);
+        assert_eq!((tally.duplicate, tally.rejected, &answer["errors"]), (2, 0, &json!(false)));
+        assert_eq!(ours[0].0["create"]["_index"], "logs-k8scop.push-shop");
+        assert_eq!(ours[1].0["create"]["_index"], "logs-kubernetes.audit_logs-shop");
+        (id(&ours[0]), id(&ours[1]), id(&its[0]))
+    };
+    let (line_id, event_id, its_own) = pushed(Ids::Audit);
+    assert_eq!((line_id, &event_id), (json!("0a"), &its_own));
+    assert_eq!(pushed(Ids::Elasticsearch), (json!("0a"), json!("0b"), Value::Null));
+}
+
 #[test]
 fn a_dead_letter_does_not_stand_for_the_alert() {
     let body =

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Base64 with or without padding, as Elasticsearch 8.19 takes it.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -118,10 +118,10 @@ enum Kind {
 /// A SHA-256: digests are equally long, so that comparing them takes equal time. Never shown: a short secret can be
 /// found by trying.
 #[derive(Clone, Copy)]
-struct Digested([u8; 32]);
+pub(super) struct Digested(pub(super) [u8; 32]);
 
 impl Digested {
-    fn of(text: &[u8]) -> Self {
+    pub(super) fn of(text: &[u8]) -> Self {
         Self(Sha256::digest(text).into())
     }
 }
@@ -612,7 +612,7 @@ mod tests {
             let may = match route(&method, path, &Passing::default()) {
                 Route::Pass(pass) => who.may_pass(pass, &names(path)),
                 Route::Document(document) => who.may_write(&document.index),
-                Route::Bulk(_) | Route::Refused | Route::Malformed => false,
+                Route::Bulk(_) | Route::Push(_) | Route::Refused | Route::Malformed => false,
             };
             assert_eq!(may, expected, "{line}");
         }

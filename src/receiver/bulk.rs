@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{
-    DeadLetterOffice, Receiver, Reply, Who, body,
+    DeadLetterOffice, Input, Receiver, Reply, Who, body,
     budget::Share,
     guard::Activity,
     params::{self, Media, Params, Shape},
@@ -22,12 +22,9 @@ use crate::{
     forward::{Delivery, Heads, Output, Passed, Product, Whole, may_pass_later, whole_of},
     json,
     metrics::Metrics,
-    prepare::{Letter, Prepared, Tally},
+    prepare::{Letter, Prepared, Tally, TooLarge},
     unwrap::{Broken, Dropped, Provider, Reduced},
 };
-
-/// The label `input` of what is counted here.
-const INPUT: &str = "bulk";
 
 /// Answers a bulk request.
 ///
@@ -183,9 +180,10 @@ async fn deliver(receiver: &Arc<Receiver>, job: Job) -> Result<(Whole, Share), R
         tracing::error!(%error, "a bulk request could not be prepared");
         refusal(503, "k8scop_internal_exception", "the request could not be prepared".into())
     })??;
-    let whole = match settle(receiver, prepared, origin, &passed, started).await {
+    let road = Road { input: Input::Bulk, passed, time: receiver.limits.request_deadline };
+    let whole = match settle(receiver, prepared, origin, &road, started).await {
         Outcome::Whole(whole) => Whole { body: shape.error(whole.body), ..whole },
-        Outcome::Items(body, heads) => {
+        Outcome::Items { body, heads, .. } => {
             Whole { status: 200, body: shape.shaped(body).into(), retry_after_s: None, heads }
         }
     };
@@ -194,10 +192,20 @@ async fn deliver(receiver: &Arc<Receiver>, job: Job) -> Result<(Whole, Share), R
 
 /// What a request comes to.
 pub(super) enum Outcome {
-    /// An answer for each item: the body of the answer, and headers.
-    Items(String, Heads),
+    /// An answer for each item: the body of the answer, headers, and how the items ended.
+    Items { body: String, heads: Heads, tally: Tally },
     /// One answer for all.
     Whole(Whole),
+}
+
+/// How a request goes to Elasticsearch.
+pub(super) struct Road {
+    /// Where it came in.
+    pub(super) input: Input,
+    /// What goes along.
+    pub(super) passed: Passed,
+    /// Longest time until it is answered.
+    pub(super) time: Duration,
 }
 
 /// Where a request came from, kept for its dead letters.
@@ -211,13 +219,14 @@ pub(super) async fn settle(
     receiver: &Receiver,
     prepared: Prepared,
     origin: Option<Origin>,
-    passed: &Passed,
+    road: &Road,
     started: Instant,
 ) -> Outcome {
-    count_found(receiver, &prepared);
+    let Road { input, passed, time } = road;
+    count_found(receiver, &prepared, *input);
     // From here on: a body that takes long to read must not be sent back unsent, again and again.
-    let deadline = tokio::time::Instant::now() + receiver.limits.request_deadline;
-    let mut in_flight = InFlight::new(&receiver.metrics, prepared.item_count());
+    let deadline = tokio::time::Instant::now() + *time;
+    let mut in_flight = InFlight::new(&receiver.metrics, *input, prepared.item_count());
     let answers = settled(receiver, &prepared, passed, deadline).await;
     let rules = receiver.preparer.classifier().rules();
     match answers {
@@ -248,7 +257,7 @@ pub(super) async fn settle(
             {
                 return Outcome::Whole(whole_of(answer));
             }
-            Outcome::Items(body, heads)
+            Outcome::Items { body, heads, tally }
         }
     }
 }
@@ -338,25 +347,11 @@ fn prepare(
     told_items: Option<u64>,
     who: Option<&Who>,
 ) -> Result<(Prepared, Option<Origin>, Share), Refusal> {
-    let (body, mut share) = decoded(receiver, received)?;
+    let (body, share) = decoded(receiver, received, Input::Bulk)?;
     let is_empty = body.is_empty();
-    // Before the work, not after it: a small body may have very many items. Each has a line at least.
-    let items = memchr::memchr_iter(b'\n', &body).count().saturating_add(1);
-    grow(&mut share, Prepared::weight_bytes_of(items.min(receiver.preparer.items_max())))?;
-    let writer = who.map(Who::writer);
-    let prepared = receiver
-        .preparer
-        .prepare_for(writer, &body, &defaults, Timestamp::now())
-        .map_err(|error| Refusal {
-            status: 413,
-            kind: "content_too_long_exception",
-            reason: error.to_string(),
-        })?;
-    // What goes out and what is answered may be larger than what came in.
-    let origin = receiver.dead_letters.is_some().then_some(Origin { body, defaults });
-    // All of it may have to be kept.
-    let kept_bytes = origin.as_ref().map_or(0, |it| it.body.len() + escaped_len(&it.body)) as u64;
-    grow(&mut share, prepared.weight_bytes() + kept_bytes)?;
+    let (prepared, origin, share) = in_room(receiver, body, defaults, share, |body, defaults| {
+        receiver.preparer.prepare_for(who.map(Who::writer), body, defaults, Timestamp::now())
+    })?;
     if prepared.item_count() == 0 {
         // Elasticsearch 8.19's words and status for a body without actions.
         let (kind, reason) = if is_empty {
@@ -379,14 +374,35 @@ fn prepare(
     Ok((prepared, origin, share))
 }
 
+/// Prepares a bulk body within the budget.
+pub(super) fn in_room(
+    receiver: &Receiver,
+    body: Bytes,
+    defaults: Defaults,
+    mut share: Share,
+    prepare: impl FnOnce(&[u8], &Defaults) -> Result<Prepared, TooLarge>,
+) -> Result<(Prepared, Option<Origin>, Share), Refusal> {
+    // Before the work, not after it: a small body may have very many items. Each has a line at least.
+    let items = memchr::memchr_iter(b'\n', &body).count().saturating_add(1);
+    grow(&mut share, Prepared::weight_bytes_of(items.min(receiver.preparer.items_max())))?;
+    let prepared = prepare(&body, &defaults)
+        .map_err(|error| refusal(413, "content_too_long_exception", error.to_string()))?;
+    // What goes out and what is answered may be larger than what came in.
+    let origin = receiver.dead_letters.is_some().then_some(Origin { body, defaults });
+    // All of it may have to be kept.
+    let kept_bytes = origin.as_ref().map_or(0, |it| it.body.len() + escaped_len(&it.body)) as u64;
+    grow(&mut share, prepared.weight_bytes() + kept_bytes)?;
+    Ok((prepared, origin, share))
+}
+
 /// How long bytes are at most as a JSON string.
-fn escaped_len(bytes: &[u8]) -> usize {
+pub(super) fn escaped_len(bytes: &[u8]) -> usize {
     let escapes = bytes.iter().filter(|it| **it < b' ' || matches!(**it, b'"' | b'\\'));
     bytes.len() + escapes.map(|it| if *it < b' ' { 5 } else { 1 }).sum::<usize>()
 }
 
 /// Takes more of the budget. What is more than all of it would be sent again for ever.
-fn grow(share: &mut Share, bytes: u64) -> Result<(), Refusal> {
+pub(super) fn grow(share: &mut Share, bytes: u64) -> Result<(), Refusal> {
     if !share.could_grow_to(bytes) {
         return Err(refusal(
             413,
@@ -403,15 +419,16 @@ fn grow(share: &mut Share, bytes: u64) -> Result<(), Refusal> {
 pub(super) fn decoded(
     receiver: &Receiver,
     received: body::Received,
+    input: Input,
 ) -> Result<(Bytes, Share), Refusal> {
     let metrics = &receiver.metrics;
-    metrics.received_bytes.with_label_values(&[INPUT]).inc_by(received.bytes.len() as u64);
+    metrics.received_bytes.with_label_values(&[input.name()]).inc_by(received.bytes.len() as u64);
     let (body, share) = received.decoded(receiver.limits.decoded_bytes_max)?;
-    metrics.decoded_bytes.with_label_values(&[INPUT]).inc_by(body.len() as u64);
+    metrics.decoded_bytes.with_label_values(&[input.name()]).inc_by(body.len() as u64);
     Ok((body, share))
 }
 
-fn count_found(receiver: &Receiver, prepared: &Prepared) {
+fn count_found(receiver: &Receiver, prepared: &Prepared, input: Input) {
     let metrics = &receiver.metrics;
     let counts = &prepared.counts;
     for (provider, count) in Provider::ALL.into_iter().zip(counts.audit) {
@@ -423,7 +440,7 @@ fn count_found(receiver: &Receiver, prepared: &Prepared) {
         metrics.dropped.with_label_values(&[reason.name()]).inc_by(count);
     }
     for (reason, count) in Broken::ALL.into_iter().zip(counts.broken) {
-        metrics.decode_errors.with_label_values(&[INPUT, reason.name()]).inc_by(count);
+        metrics.decode_errors.with_label_values(&[input.name(), reason.name()]).inc_by(count);
     }
     for (rule, count) in &counts.hits {
         if let Some(rule) = receiver.preparer.classifier().rules().get(*rule) {
@@ -458,11 +475,11 @@ struct InFlight<'m> {
 }
 
 impl<'m> InFlight<'m> {
-    fn new(metrics: &'m Metrics, items: usize) -> Self {
+    fn new(metrics: &'m Metrics, input: Input, items: usize) -> Self {
         let items = items as u64;
         let _moving = metrics.moving();
         metrics.items_in_flight.add(i64::try_from(items).unwrap_or(i64::MAX));
-        metrics.received_items.with_label_values(&[INPUT]).inc_by(items);
+        metrics.received_items.with_label_values(&[input.name()]).inc_by(items);
         Self { metrics, items }
     }
 

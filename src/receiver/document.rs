@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{
-    Receiver, Reply, body,
+    Input, Receiver, Reply, body,
     budget::Share,
-    bulk::{self, Origin, Outcome},
+    bulk::{self, Origin, Outcome, Road},
     guard::Activity,
     params::{self, Media, Params},
     pass, respond,
@@ -154,9 +154,11 @@ async fn deliver(
         refusal(503, "k8scop_internal_exception", "the request could not be prepared".into())
     })??;
     let Some((prepared, origin, _share)) = prepared else { return Ok(None) };
-    Ok(Some(match bulk::settle(receiver, prepared, origin, &passed, started).await {
+    // Counted as a bulk request of one item.
+    let road = Road { input: Input::Bulk, passed, time: receiver.limits.request_deadline };
+    Ok(Some(match bulk::settle(receiver, prepared, origin, &road, started).await {
         Outcome::Whole(whole) => whole,
-        Outcome::Items(answer, heads) => {
+        Outcome::Items { body: answer, heads, .. } => {
             let (status, body) = single(&answer);
             Whole { status, body: body.into(), retry_after_s: None, heads }
         }
@@ -169,7 +171,7 @@ fn prepare(
     mut lines: String,
     defaults: Defaults,
 ) -> Result<Option<(Prepared, Option<Origin>, Share)>, Refusal> {
-    let (body, share) = bulk::decoded(receiver, received)?;
+    let (body, share) = bulk::decoded(receiver, received, Input::Bulk)?;
     let Ok(text) = std::str::from_utf8(&body) else { return Ok(None) };
     // JSON has line breaks between its parts only. Inside a string they are an error, which is not mended here.
     if json::check(text, json::DEPTH_MAX).is_err() {

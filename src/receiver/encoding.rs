@@ -138,20 +138,60 @@ impl Encoding {
                     return Err(busy());
                 }
                 let decoder = MultiGzDecoder::new(compressed.as_ref());
-                inflate(decoder, (hint, bytes_max), share, is_whole_lines, broken)
+                let sizes = Sizes { used: 0, hint, bytes_max };
+                inflate(decoder, sizes, share, is_whole_lines, broken).map(Bytes::from)
             }
             Self::Deflate => {
                 let decoder = ZlibDecoder::new(compressed.as_ref());
-                inflate(decoder, (0, bytes_max), share, never, broken)
+                let sizes = Sizes { used: 0, hint: 0, bytes_max };
+                inflate(decoder, sizes, share, never, broken).map(Bytes::from)
             }
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed.as_ref())
                     .map_err(broken)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(broken)?;
-                inflate(decoder, (0, bytes_max), share, never, broken)
+                let sizes = Sizes { used: 0, hint: 0, bytes_max };
+                inflate(decoder, sizes, share, never, broken).map(Bytes::from)
             }
         }
     }
+}
+
+/// Why a part of a body cannot be inflated.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Gunzip {
+    /// It is no whole gzip.
+    Broken,
+    /// It is larger than allowed, or there is no room for it now.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Gunzip {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Inflates a part of a body, which may be several gzip members one after the other, to at most `bytes_max`. The
+/// share of the budget grows to `used` and what comes out.
+pub(super) fn gunzip(
+    compressed: &[u8],
+    used: u64,
+    bytes_max: u64,
+    share: &mut Share,
+) -> Result<Vec<u8>, Gunzip> {
+    let decoder = MultiGzDecoder::new(compressed);
+    let sizes = Sizes { used, hint: 0, bytes_max };
+    inflate(decoder, sizes, share, never, |_error| Gunzip::Broken)
+}
+
+/// Sizes of what is inflated (bytes).
+struct Sizes {
+    /// What else the share of the budget stands for.
+    used: u64,
+    /// How large it may be, as far as is known before.
+    hint: u64,
+    bytes_max: u64,
 }
 
 fn never(_: &[u8]) -> bool {
@@ -162,15 +202,15 @@ fn is_whole_lines(decoded: &[u8]) -> bool {
     decoded.last() == Some(&b'\n')
 }
 
-/// `sizes` are the hint and the limit; `may_end` says whether what was decoded may do without the stream's end.
-fn inflate(
+/// `may_end` says whether what was decoded may do without the stream's end.
+fn inflate<E: From<Refusal>>(
     mut decoder: impl Read,
-    sizes: (u64, u64),
+    sizes: Sizes,
     share: &mut Share,
     may_end: fn(&[u8]) -> bool,
-    broken: impl Fn(io::Error) -> Refusal,
-) -> Result<Bytes, Refusal> {
-    let (hint, bytes_max) = sizes;
+    broken: impl Fn(io::Error) -> E,
+) -> Result<Vec<u8>, E> {
+    let Sizes { used, hint, bytes_max } = sizes;
     let mut out = Vec::with_capacity(usize::try_from(hint).unwrap_or_default());
     let mut step = vec![0; STEP_BYTES];
     loop {
@@ -179,15 +219,15 @@ fn inflate(
             read => read.map_err(&broken)?,
         };
         if read == 0 {
-            return Ok(out.into());
+            return Ok(out);
         }
         let len = (out.len() + read) as u64;
         if len > bytes_max {
-            return Err(super::body::too_large(bytes_max, "limits.decoded_bytes_max"));
+            return Err(super::body::too_large(bytes_max, "limits.decoded_bytes_max").into());
         }
         // A vector grows to twice its size: that much is taken before it does.
-        if len > out.capacity() as u64 && !share.try_grow_to((len * 2).min(bytes_max)) {
-            return Err(busy());
+        if len > out.capacity() as u64 && !share.try_grow_to(used + (len * 2).min(bytes_max)) {
+            return Err(busy().into());
         }
         out.extend_from_slice(step.get(..read).unwrap_or_default());
     }

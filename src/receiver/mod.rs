@@ -16,6 +16,7 @@ mod local;
 mod nodes;
 mod params;
 mod pass;
+mod push;
 mod respond;
 mod route;
 mod serve;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 pub use self::{
     auth::{Auth, AuthError, CredentialSettings, Proof, Unauthorized, Who},
     budget::Budget,
+    push::{PubsubSettings, Push, PushError, PushSettings},
     respond::{Body, Reply, text},
     route::{PassThrough, Passing, Pattern},
     serve::{ClientSubject, Connections, serve},
@@ -40,6 +42,31 @@ pub use self::{
 };
 use self::{copies::Copies, guard::Activity, route::Route};
 use crate::{bulk::Refusal, forward::Forwarder, metrics::Metrics, prepare::Preparer};
+
+/// Where a request comes in: values of the label `input`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// Shippers, in Elasticsearch's bulk protocol.
+    Bulk,
+    /// API servers' audit webhook.
+    Webhook,
+    /// Amazon Data Firehose.
+    Firehose,
+    /// Google Pub/Sub.
+    Pubsub,
+}
+
+impl Input {
+    /// The label: one of [`crate::metrics::INPUTS`].
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bulk => "bulk",
+            Self::Webhook => "webhook",
+            Self::Firehose => "firehose",
+            Self::Pubsub => "pubsub",
+        }
+    }
+}
 
 /// Limits of the receiver.
 #[derive(Clone, Debug)]
@@ -68,6 +95,8 @@ pub struct Receiver {
     pub(crate) forwarder: Arc<Forwarder>,
     /// Who is let in; everybody, if it is absent.
     auth: Option<Arc<Auth>>,
+    /// Who pushes, and where to.
+    push: Arc<Push>,
     /// What is allowed.
     limits: Limits,
     /// What is passed on.
@@ -104,6 +133,8 @@ pub struct Parts {
     pub dead_letters: Option<DeadLetterOffice>,
     /// Who is let in; everybody, if it is absent.
     pub auth: Option<Arc<Auth>>,
+    /// Who pushes, and where to.
+    pub push: Arc<Push>,
     /// What is allowed.
     pub limits: Limits,
     /// What is passed on.
@@ -125,6 +156,7 @@ impl Receiver {
             forwarder,
             dead_letters,
             auth,
+            push,
             limits,
             passing,
             budget,
@@ -136,6 +168,7 @@ impl Receiver {
             forwarder,
             dead_letters,
             auth,
+            push,
             limits,
             passing,
             budget,
@@ -151,6 +184,7 @@ impl Receiver {
         let input = match &route {
             Route::Bulk(_) => "bulk",
             Route::Document(_) => "document",
+            Route::Push(target) => target.input.name(),
             Route::Pass(_) | Route::Refused | Route::Malformed => "pass",
         };
         let in_flight = self.metrics.http_requests_in_flight.with_label_values(&[input]);
@@ -193,11 +227,20 @@ impl Receiver {
         }
         let who = match self.who(&mut request, &route) {
             Ok(who) => who,
-            Err(reply) => return self.turned_away(request, *reply),
+            Err(reply) => {
+                let reply = match &route {
+                    Route::Push(target) => {
+                        push::turned_away(target.input, *reply, request.headers())
+                    }
+                    _ => *reply,
+                };
+                return self.turned_away(request, reply);
+            }
         };
         match route {
             Route::Bulk(defaults) => bulk::answer(self, request, defaults, who).await,
             Route::Document(document) => document::answer(self, request, document).await,
+            Route::Push(target) => push::answer(self, request, target).await,
             Route::Pass(pass) => pass::answer(self, request, pass).await,
             Route::Malformed => {
                 let reason = format!("the path [{}] has a broken escape", request.uri().path());
@@ -266,6 +309,10 @@ impl Receiver {
         route: &Route,
     ) -> Result<Option<Who>, Box<Reply>> {
         let Some(known) = &self.auth else { return Ok(None) };
+        if matches!(route, Route::Push(target) if self.push.asks(target.input)) {
+            // It has a proof of its own.
+            return Ok(None);
+        }
         let subject = request.extensions().get::<ClientSubject>().map(|it| it.0.as_ref());
         let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let who = known.check(request.headers(), subject).map_err(|error| {
@@ -275,6 +322,7 @@ impl Receiver {
         let may = match route {
             Route::Bulk(_) | Route::Refused | Route::Malformed => true,
             Route::Document(document) => who.may_write(&document.index),
+            Route::Push(_) => self.push.writes().iter().all(|it| who.may_write(it)),
             Route::Pass(pass) => who.may_pass(*pass, &route::names(request.uri().path())),
         };
         if !may {

@@ -115,6 +115,21 @@ pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     reply
 }
 
+/// An answer without any type.
+pub(super) fn bare(status: StatusCode, body: Bytes) -> Reply {
+    let mut reply = Response::new(full(body));
+    *reply.status_mut() = status;
+    reply
+}
+
+/// An answer in JSON to who does not take us for Elasticsearch.
+pub(super) fn bare_json(status: u16, body: String) -> Reply {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut reply = bare(status, body.into());
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+}
+
 /// An answer in JSON, as Elasticsearch gives it: with its product header, and in the media type that the client
 /// asked for.
 pub(super) fn json(status: u16, body: impl Into<Bytes>, request: &HeaderMap) -> Reply {

@@ -2,6 +2,7 @@ use hyper::Method;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
+use super::Input;
 use crate::bulk::{Defaults, Op};
 
 /// Which requests that are no bulk requests are passed on to Elasticsearch.
@@ -72,6 +73,8 @@ pub(super) enum Route {
     Bulk(Defaults),
     /// One document to be stored.
     Document(Document),
+    /// Events that are pushed to us.
+    Push(PushTarget),
     /// To Elasticsearch as it is.
     Pass(Pass),
     /// Nowhere.
@@ -86,6 +89,14 @@ pub(super) struct Document {
     pub(super) op: Op,
     pub(super) index: String,
     pub(super) id: Option<String>,
+}
+
+/// POST `/audit`, `/firehose`, `/pubsub`, each also with `/{cluster}`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PushTarget {
+    pub(super) input: Input,
+    /// The name of the cluster.
+    pub(super) cluster: Option<String>,
 }
 
 /// What a request that is passed on is for.
@@ -178,8 +189,23 @@ fn written(method: &Method, parts: &[&str]) -> Option<Route> {
         }
         [index, "_doc", id] if is_name(index) => Some(document(Op::Index, index, Some(id))),
         [index, "_create", id] if is_name(index) => Some(document(Op::Create, index, Some(id))),
+        [first] => push(method, first, None),
+        [first, cluster] if is_name(cluster) => push(method, first, Some(cluster)),
         _ => None,
     }
+}
+
+/// Elasticsearch since 8 has nothing at such a path: an index is made with PUT, a document is stored with `_doc`. In
+/// one of 7, an index called so cannot be given documents with types, one at a time, through us.
+fn push(method: &Method, first: &str, cluster: Option<&str>) -> Option<Route> {
+    let input = match first {
+        "audit" => Input::Webhook,
+        "firehose" => Input::Firehose,
+        "pubsub" => Input::Pubsub,
+        _ => return None,
+    };
+    let cluster = cluster.map(str::to_owned);
+    (*method == Method::POST).then_some(Route::Push(PushTarget { input, cluster }))
 }
 
 /// The requests of shippers: `CLIENTS` of the README names those that were looked at.
@@ -348,6 +374,31 @@ mod tests {
         assert!(asked("POST /*/_search", Method::POST, "/a/_search"));
         assert_eq!(Pattern::parse("delete /x"), None);
         assert_eq!(Pattern::parse("GET x"), None);
+    }
+
+    #[test]
+    fn pushes() {
+        for (path, input, cluster) in [
+            ("/audit", Input::Webhook, None),
+            ("/audit/", Input::Webhook, None),
+            ("/audit/prod%20eu%2F1", Input::Webhook, Some("prod eu/1")),
+            ("/firehose", Input::Firehose, None),
+            ("/firehose/demo", Input::Firehose, Some("demo")),
+            ("/pubsub/demo", Input::Pubsub, Some("demo")),
+        ] {
+            let target = PushTarget { input, cluster: cluster.map(str::to_owned) };
+            assert_eq!(of(Method::POST, path), Route::Push(target), "{path}");
+        }
+        // Indices may be called so.
+        assert!(matches!(of(Method::POST, "/audit/_bulk"), Route::Bulk(_)));
+        assert!(matches!(of(Method::POST, "/audit/_doc"), Route::Document(_)));
+        assert_eq!(of(Method::PUT, "/audit"), Route::Pass(Pass::SetUp));
+        assert_eq!(of(Method::GET, "/audit"), Route::Pass(Pass::Steady));
+        for (method, path) in
+            [(Method::PUT, "/audit/a"), (Method::POST, "/audit/a/b"), (Method::POST, "/audits")]
+        {
+            assert!(!matches!(of(method, path), Route::Push(_)), "{path}");
+        }
     }
 
     #[test]

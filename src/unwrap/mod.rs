@@ -5,7 +5,7 @@
 //! as it came, with a tag that says so.
 //!
 //! A document is looked at from the outside in: [`each`] takes off one carrier after the other (`peel`, `carriers`)
-//! and gives every part of it to its caller, who writes what becomes of it with [`write`] and its siblings.
+//! and gives every part of it to its caller, who writes what becomes of it with [`write()`] and its siblings.
 
 mod audit;
 mod bodies;
@@ -391,7 +391,7 @@ pub enum Reduced {
     TextOnly,
 }
 
-/// Writes a document of [`write`] in a reduced form, with the whole event as text in `event.original`: what it
+/// Writes a document of [`write()`] in a reduced form, with the whole event as text in `event.original`: what it
 /// has there, if `has_text`, else its event. `reason` is why Elasticsearch refused it.
 pub fn write_reduced(
     document: &str,

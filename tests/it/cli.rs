@@ -182,3 +182,30 @@ fn the_readme_shows_every_option_with_its_default() {
         assert!(source.contains(&format!("pub {option}:")), "{option} is no option");
     }
 }
+
+#[test]
+fn files_for_api_servers() {
+    let folder = Folder::new("cli");
+    let config = |more: &[&str]| {
+        k8scop(&folder, &[&["export", "webhook-kubeconfig", "--url"], more].concat())
+    };
+    let typed = config(&["https://k8scop.example:9250", "--cluster", "demo", "--token-file", "/t"]);
+    assert_eq!((typed.status, typed.err.as_str()), (0, ""));
+    assert!(
+        typed.out.contains("server: \"https://k8scop.example:9250/audit/demo\""),
+        "{}",
+        typed.out
+    );
+    assert!(typed.out.contains("tokenFile: \"/t\""), "{}", typed.out);
+    for (wrong, told) in [
+        (config(&["https://user:secret@k8scop.example"]), "--url"),
+        (config(&["https://a", "--client-key", "/k"]), "--client-certificate"),
+        (config(&["https://a", "--cluster", "_x"]), "--cluster"),
+    ] {
+        assert_eq!((wrong.status, wrong.out.as_str()), (2, ""));
+        assert!(wrong.err.contains(told) && !wrong.err.contains("secret"), "{}", wrong.err);
+    }
+    let policy = k8scop(&folder, &["export", "audit-policy"]);
+    assert_eq!((policy.status, policy.err.as_str()), (0, ""));
+    assert!(policy.out.contains("kind: Policy") && policy.out.ends_with("- level: Metadata\n"));
+}

@@ -124,10 +124,12 @@ impl K8scop {
             .filter(|(name, _)| name.starts_with("k8scop_settled_items_total"))
             .map(|(_, value)| value)
             .sum();
-        let (received, in_flight) = (
-            metrics[r#"k8scop_received_items_total{input="bulk"}"#],
-            metrics["k8scop_items_in_flight"],
-        );
+        let received: f64 = metrics
+            .iter()
+            .filter(|(name, _)| name.starts_with("k8scop_received_items_total"))
+            .map(|(_, value)| value)
+            .sum();
+        let in_flight = metrics["k8scop_items_in_flight"];
         assert!(
             (received - settled - in_flight).abs() < 0.5,
             "{received} received, {settled} settled, {in_flight} in flight"

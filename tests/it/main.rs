@@ -26,6 +26,7 @@ mod matrix;
 mod nodes;
 mod pki;
 mod poison;
+mod push;
 mod real;
 mod shippers;
 mod smuggling;

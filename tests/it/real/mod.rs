@@ -17,3 +17,4 @@ mod stored;
 mod stream;
 mod through;
 mod typed;
+mod webhook;
