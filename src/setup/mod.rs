@@ -233,6 +233,7 @@ async fn streams(
 }
 
 fn show(plan: &[Step], voices: &mut Voices<'_>) {
+    let width = plan.iter().map(|it| it.piece.name.len()).max().unwrap_or(0);
     for step in plan {
         let Step { piece, state, differences, .. } = step;
         let version = piece.body.pointer("/_meta/version").and_then(Value::as_u64);
@@ -245,9 +246,9 @@ fn show(plan: &[Step], voices: &mut Voices<'_>) {
             (State::Unknown(reason), _) => format!("  {reason}"),
             _ => String::new(),
         };
-        let line =
-            format!("  {:<9}  {:<19}  {}{more}", state.word(), piece.kind.word(), piece.name);
-        (voices.print)(&line);
+        let (word, kind) = (state.word(), piece.kind.word());
+        let line = format!("  {word:<9}  {kind:<19}  {:<width$}{more}", piece.name);
+        (voices.print)(line.trim_end());
         let is_shown = matches!(state, State::Older(_) | State::Different);
         for difference in differences.iter().filter(|_| is_shown).take(DIFFERENCES_MAX) {
             (voices.print)(&format!("             {difference}"));
@@ -437,4 +438,42 @@ fn export(dir: &Path, pieces: Vec<Piece>, voices: &mut Voices<'_>) -> Result<boo
         (voices.print)(&format!("{}: PUT {path}", file.display()));
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_put_without_a_yes() {
+        let piece =
+            Piece { kind: Kind::Component, name: "x".into(), body: json!({}), rule: Rule::Whole };
+        let plan = [Step::new(piece, None)];
+        for (yes, dry_run, answer, expected) in [
+            (false, false, Some(true), Some("now")),
+            (false, false, Some(false), Some("later")),
+            (false, false, None, None),
+            (true, false, None, Some("now")),
+            (false, true, None, Some("later")),
+        ] {
+            let options = Options { yes, dry_run, ..Options::default() };
+            let mut said = Vec::new();
+            let mut print = |text: &str| said.push(text.to_owned());
+            let mut confirm = |question: &str| {
+                assert!(question.contains("Put these 1?") && !yes && !dry_run);
+                answer
+            };
+            let mut voices = Voices { print: &mut print, tell: &mut |_| (), confirm: &mut confirm };
+            let found = agreed(&plan, &options, &mut voices).ok().map(|it| match it {
+                Agreed::Nothing => "nothing",
+                Agreed::Later => "later",
+                Agreed::Now => "now",
+            });
+            assert_eq!(found, expected);
+            let is_said = said.iter().any(|it| it.contains("nothing was put"));
+            assert_eq!(is_said, expected == Some("later"), "{said:?}");
+        }
+    }
 }
