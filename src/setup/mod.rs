@@ -31,6 +31,8 @@ use crate::{config::Config, prepare::AlertTarget};
 
 /// Most differences of one piece that are shown.
 const DIFFERENCES_MAX: usize = 8;
+/// Most data streams that are named in a note.
+const STREAMS_MAX: usize = 5;
 
 /// What `k8scop setup` is told.
 #[derive(Clone, Default)]
@@ -131,13 +133,7 @@ pub async fn run(
     if let Some(retention) = options.retention.as_ref()
         && engine.lifecycle() == Lifecycle::Stream
     {
-        for name in streams.iter().flatten() {
-            plan.push(compare(&target, lifecycle::of_stream(name, retention)).await?);
-        }
-        if let Err(reason) = &streams {
-            let all = lifecycle::of_stream("(those that are there)", retention);
-            plan.push(Step::unknown(all, reason.clone()));
-        }
+        plan.extend(of_streams(&target, retention, &patterns).await?);
     }
     show(&plan, voices);
     tell_of_lifecycle(&target, options, engine, voices).await?;
@@ -149,7 +145,7 @@ pub async fn run(
         Agreed::Now => (),
     }
     let failed = put_all(&target, engine, &plan, voices).await?;
-    tell_of_streams(&plan, engine, &streams, voices);
+    tell_of_streams(&plan, &streams, voices);
     Ok(failed + unknown == 0)
 }
 
@@ -209,27 +205,38 @@ async fn compare(target: &Target, piece: Piece) -> Result<Step, SetupError> {
     })
 }
 
-/// The data streams that are there, or why that is not known.
-async fn streams(
-    target: &Target,
-    patterns: &[String],
-) -> Result<Result<Vec<String>, String>, SetupError> {
+/// The data streams that are there, as far as the cluster tells.
+async fn streams(target: &Target, patterns: &[String]) -> Result<Vec<String>, SetupError> {
     let path = format!("/_data_stream/{}", patterns.join(","));
+    Ok(names(&target.ask(Method::GET, &path, None).await?.body))
+}
+
+fn names(answer: &Value) -> Vec<String> {
+    let list = answer.get("data_streams").and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(|it| it.get("name").and_then(Value::as_str).map(str::to_owned)).collect()
+}
+
+/// The lifecycles of data streams that are there already: a template is read only when one is made.
+async fn of_streams(
+    target: &Target,
+    retention: &Retention,
+    patterns: &[String],
+) -> Result<Vec<Step>, SetupError> {
+    let path = Kind::StreamLifecycle.path(&patterns.join(","));
     let answer = target.ask(Method::GET, &path, None).await?;
-    if answer.status == 404 {
-        return Ok(Ok(Vec::new()));
+    if answer.is_good() || answer.status == 404 {
+        let of = |name: &String| lifecycle::of_stream(name, retention);
+        return Ok(names(&answer.body)
+            .iter()
+            .map(|it| Step::new(of(it), Some(&answer.body)))
+            .collect());
     }
-    let list = answer.body.get("data_streams").and_then(Value::as_array);
-    Ok(match list.filter(|_| answer.is_good()) {
-        Some(list) => {
-            let name = |it: &Value| it.get("name").and_then(Value::as_str).map(str::to_owned);
-            Ok(list.iter().filter_map(name).collect())
-        }
-        None if answer.is_unknown_request() => {
-            Err(format!("this cluster has no GET /_data_stream ({})", answer.status))
-        }
-        None => Err(format!("GET /_data_stream is answered {}", answer.reason())),
-    })
+    let reason = if answer.is_unknown_request() {
+        format!("this cluster has no /_data_stream/…/_lifecycle ({})", answer.status)
+    } else {
+        format!("GET /_data_stream/…/_lifecycle is answered {}", answer.reason())
+    };
+    Ok(vec![Step::unknown(lifecycle::of_stream("(those that are there)", retention), reason)])
 }
 
 fn show(plan: &[Step], voices: &mut Voices<'_>) {
@@ -390,33 +397,32 @@ fn tell_of_unknown(plan: &[Step], voices: &mut Voices<'_>) -> usize {
     count
 }
 
-/// What is there already does not change with its template.
-fn tell_of_streams(
-    plan: &[Step],
-    engine: Engine,
-    streams: &Result<Vec<String>, String>,
-    voices: &mut Voices<'_>,
-) {
+/// What is there already does not change with its template, nor does it get a policy.
+fn tell_of_streams(plan: &[Step], streams: &[String], voices: &mut Voices<'_>) {
+    if streams.is_empty() {
+        return;
+    }
+    let shown: Vec<&str> = streams.iter().take(STREAMS_MAX).map(String::as_str).collect();
+    let more = streams.len().saturating_sub(STREAMS_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let names = format!("{}{more}", shown.join(", "));
     let is_put =
-        |kinds: &[Kind]| plan.iter().any(|it| it.put.is_some() && kinds.contains(&it.piece.kind));
-    for name in streams.iter().flatten() {
-        if is_put(&[Kind::Component, Kind::Index]) {
-            (voices.print)(&format!(
-                "note: {name} is there already; its next index has the new mapping: POST /{name}/_rollover"
-            ));
-        }
-        if engine.is_opensearch && is_put(&[Kind::Ism]) {
-            (voices.print)(&format!(
-                "note: indices of {name} that are there get a policy by POST /_plugins/_ism/add/{name} {{\"policy_id\": \"{}\"}}",
-                lifecycle::POLICY
-            ));
-        }
-        if !engine.is_opensearch && is_put(&[Kind::Ilm]) {
-            (voices.print)(&format!(
-                "note: indices of {name} that are there get a policy by PUT /{name}/_settings {{\"index.lifecycle.name\": \"{}\"}}",
-                lifecycle::POLICY
-            ));
-        }
+        |is_it: fn(&Piece) -> bool| plan.iter().any(|it| it.put.is_some() && is_it(&it.piece));
+    if is_put(|it| it.kind == Kind::Index || it.name.ends_with("@package")) {
+        (voices.print)(&format!(
+            "note: the next index of each data stream has the new mapping: POST /NAME/_rollover for {names}"
+        ));
+    }
+    let policy = lifecycle::POLICY;
+    if is_put(|it| it.kind == Kind::Ism) {
+        (voices.print)(&format!(
+            "note: indices that are there get the policy by POST /_plugins/_ism/add/NAME {{\"policy_id\":\"{policy}\"}}, for {names}"
+        ));
+    }
+    if is_put(|it| it.kind == Kind::Ilm && it.name == lifecycle::POLICY) {
+        (voices.print)(&format!(
+            "note: indices that are there get the policy by PUT /NAME/_settings {{\"index.lifecycle.name\":\"{policy}\"}}, for {names}"
+        ));
     }
 }
 

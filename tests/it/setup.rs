@@ -82,11 +82,17 @@ fn answered(version: &str, store: &Store, asked: &Asked) -> Reaction {
             let policy = &kept["policy"];
             answer(200, json!({ "_seq_no": 3, "_primary_term": 1, "policy": policy }))
         }
-        (_, kept) if path.starts_with("/_data_stream/") && path.ends_with("/_lifecycle") => {
-            let name = path.split('/').nth(2).unwrap();
-            answer(200, json!({ "data_streams": [{ "name": name, "lifecycle": kept }] }))
+        _ if path.starts_with("/_data_stream/") && path.ends_with("/_lifecycle") => {
+            let list = store.get("streams").cloned().unwrap_or_else(|| json!([]));
+            let lifecycle = |it: &Value| {
+                let name = &it["name"];
+                let path = format!("/_data_stream/{}/_lifecycle", name.as_str().unwrap());
+                json!({ "name": name, "lifecycle": store.get(&path) })
+            };
+            let list: Vec<Value> = list.as_array().unwrap().iter().map(lifecycle).collect();
+            answer(200, json!({ "data_streams": list }))
         }
-        (_, _) if path.starts_with("/_data_stream/") => {
+        _ if path.starts_with("/_data_stream/") => {
             let streams = store.get("streams").cloned().unwrap_or_else(|| json!([]));
             answer(200, json!({ "data_streams": streams }))
         }
@@ -260,10 +266,11 @@ async fn streams_that_are_there_keep_documents_as_long() {
     let fake = cluster("elasticsearch-8.19.21", &store, no_fault).await;
     let url = fake.url();
     let (_, text) = said(&["--output", &url, "--yes"]).await;
-    assert!(text.contains(&format!("POST /{stream}/_rollover")), "{text}");
+    assert!(text.contains(&format!("POST /NAME/_rollover for {stream}")), "{text}");
     let all = ["--output", &url, "--yes", "--retention", "90d"];
     let (status, text) = said(&all).await;
     assert_eq!(status, 0, "{text}");
+    assert!(!text.contains("_rollover"), "{text}");
     let path = format!("/_data_stream/{stream}/_lifecycle");
     assert_eq!(store.lock().unwrap()[&path], json!({ "data_retention": "90d" }), "{text}");
     assert!(said(&all).await.1.ends_with("nothing to do\n"));
@@ -371,6 +378,82 @@ async fn files_instead_of_requests() {
             assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
         }
     }
+}
+
+/// What k8scop writes beside what came: all of it is to be found.
+const OURS: [&str; 13] = [
+    "client",
+    "data_stream",
+    "event",
+    "http",
+    "k8scop",
+    "kubernetes",
+    "orchestrator",
+    "related",
+    "rule",
+    "source",
+    "threat",
+    "url",
+    "user",
+];
+/// Whose names are those of others: the common ones are mapped.
+const FREE: [&str; 5] = [
+    "aws.eks.authenticator",
+    "k8scop.fields",
+    "kubernetes.audit.aks_metadata",
+    "kubernetes.audit.annotations",
+    "kubernetes.audit.protoPayload",
+];
+
+/// Notes the paths in a document that the mapping has nothing for.
+fn unmapped(value: &Value, path: &str, properties: &Value, runtime: &Value, out: &mut Vec<String>) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let field = &properties[name];
+        if field["enabled"] == false || FREE.contains(&path.as_str()) {
+            continue;
+        }
+        if field["properties"].is_object() || (field.is_null() && value.is_object()) {
+            unmapped(value, &path, &field["properties"], runtime, out);
+        } else if field.is_null() && runtime[&path].is_null() {
+            out.push(path);
+        }
+    }
+}
+
+#[test]
+fn all_that_is_written_is_mapped() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut count, mut found) = (0, BTreeMap::new());
+    for entry in fs::read_dir(root.join("tests/data/envelopes")).unwrap() {
+        let file = entry.unwrap().path();
+        if !file.to_string_lossy().ends_with(".out.ndjson") {
+            continue;
+        }
+        for line in fs::read_to_string(&file).unwrap().lines() {
+            // What JSON allows and serde_json does not, such as half of a surrogate pair, has the same fields.
+            let Ok(mut document) = serde_json::from_str::<Value>(line) else { continue };
+            let mut document = document["document"].take();
+            let dataset = document["data_stream"]["dataset"].as_str().unwrap_or_default();
+            let template = match dataset {
+                "kubernetes.audit_logs" | "k8scop.alerts" | "k8scop.dead_letter" => dataset,
+                _ if dataset.starts_with("kubernetes.") => "kubernetes.control_plane_logs",
+                _ => continue,
+            };
+            let template = root.join(format!("pipelines/templates/{template}.json"));
+            let template: Value =
+                serde_json::from_str(&fs::read_to_string(template).unwrap()).unwrap();
+            let mappings = &template["template"]["mappings"];
+            document.as_object_mut().unwrap().retain(|name, _| OURS.contains(&name.as_str()));
+            let mut out = Vec::new();
+            unmapped(&document, "", &mappings["properties"], &mappings["runtime"], &mut out);
+            let name = file.file_name().unwrap();
+            found.extend(out.into_iter().map(|it| (it, name.to_owned())));
+            count += 1;
+        }
+    }
+    assert!(count > 0);
+    assert!(found.is_empty(), "not mapped: {found:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
