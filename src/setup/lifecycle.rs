@@ -118,15 +118,16 @@ fn component(name: &str, template: Value) -> Piece {
 }
 
 fn ilm(retention: &Retention, rolls_over: bool) -> Value {
-    let mut phases = json!({});
-    if rolls_over {
+    let delete = json!({ "min_age": retention.text, "actions": { "delete": {} } });
+    let phases = if rolls_over {
         let rollover = json!({
             "max_age": retention.rollover_age(),
             "max_primary_shard_size": ROLLOVER_SIZE,
         });
-        phases["hot"] = json!({ "actions": { "rollover": rollover } });
-    }
-    phases["delete"] = json!({ "min_age": retention.text, "actions": { "delete": {} } });
+        json!({ "hot": { "actions": { "rollover": rollover } }, "delete": delete })
+    } else {
+        json!({ "delete": delete })
+    };
     json!({ "policy": { "phases": phases } })
 }
 

@@ -7,6 +7,21 @@ use super::template::{Kind, Piece, Rule};
 /// Longest value that is shown (characters).
 const SHOWN_CHARS_MAX: usize = 60;
 
+/// What a template can be put with. Engines answer more, which they do not take: `created_date_millis` (Elasticsearch
+/// 9.4.3).
+const PUT_MEMBERS: [&str; 10] = [
+    "_meta",
+    "allow_auto_create",
+    "composed_of",
+    "data_stream",
+    "deprecated",
+    "ignore_missing_component_templates",
+    "index_patterns",
+    "priority",
+    "template",
+    "version",
+];
+
 /// What has to be done with a piece.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Step {
@@ -93,7 +108,11 @@ fn found(kind: Kind, name: &str, answer: &Value) -> Option<Value> {
     let listed = |list: &str, member: &str| {
         let list = answer.get(list)?.as_array()?;
         let is_it = |it: &&Value| it.get("name").and_then(Value::as_str) == Some(name);
-        list.iter().find(is_it)?.get(member).cloned()
+        let mut found = list.iter().find(is_it)?.get(member)?.clone();
+        if let (true, Some(members)) = (kind != Kind::StreamLifecycle, found.as_object_mut()) {
+            members.retain(|name, _| PUT_MEMBERS.contains(&name.as_str()));
+        }
+        Some(found)
     };
     let policy = |it: &Value| Value::from_iter([("policy".to_owned(), it.clone())]);
     match kind {
@@ -352,6 +371,7 @@ mod tests {
         let step = Step::new(piece(Kind::Component, here.clone(), Rule::Members), Some(&there));
         assert_eq!(step.differences, ["template.settings.index.number_of_replicas: 1 → 0"]);
         let (_, sent) = step.put.unwrap();
+        assert_eq!(sent["created_date_millis"], Value::Null);
         let index = &sent["template"]["settings"]["index"];
         assert_eq!(index, &json!({ "number_of_shards": "3", "number_of_replicas": "0" }));
         let step = Step::new(piece(Kind::Component, here.clone(), Rule::Whole), Some(&there));

@@ -396,13 +396,16 @@ const OURS: [&str; 13] = [
     "url",
     "user",
 ];
-/// Whose names are those of others: the common ones are mapped.
-const FREE: [&str; 5] = [
+/// Whose names are those of others, of which the common ones are mapped; and of `audit.k8s.io/v1beta1` what is elsewhere
+/// or says nothing.
+const FREE: [&str; 7] = [
     "aws.eks.authenticator",
     "k8scop.fields",
     "kubernetes.audit.aks_metadata",
     "kubernetes.audit.annotations",
+    "kubernetes.audit.metadata",
     "kubernetes.audit.protoPayload",
+    "kubernetes.audit.timestamp",
 ];
 
 /// Notes the paths in a document that the mapping has nothing for.
