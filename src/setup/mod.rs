@@ -132,6 +132,7 @@ pub async fn run(
     let streams = streams(&target, &patterns).await?;
     if let Some(retention) = options.retention.as_ref()
         && engine.lifecycle() == Lifecycle::Stream
+        && streams.as_ref().is_none_or(|it| !it.is_empty())
     {
         plan.extend(of_streams(&target, retention, &patterns).await?);
     }
@@ -145,7 +146,7 @@ pub async fn run(
         Agreed::Now => (),
     }
     let failed = put_all(&target, engine, &plan, voices).await?;
-    tell_of_streams(&plan, &streams, voices);
+    tell_of_streams(&plan, &streams.unwrap_or_default(), voices);
     Ok(failed + unknown == 0)
 }
 
@@ -205,10 +206,11 @@ async fn compare(target: &Target, piece: Piece) -> Result<Step, SetupError> {
     })
 }
 
-/// The data streams that are there, as far as the cluster tells.
-async fn streams(target: &Target, patterns: &[String]) -> Result<Vec<String>, SetupError> {
+/// The data streams that are there; `None` if the cluster does not tell.
+async fn streams(target: &Target, patterns: &[String]) -> Result<Option<Vec<String>>, SetupError> {
     let path = format!("/_data_stream/{}", patterns.join(","));
-    Ok(names(&target.ask(Method::GET, &path, None).await?.body))
+    let answer = target.ask(Method::GET, &path, None).await?;
+    Ok((answer.is_good() || answer.status == 404).then(|| names(&answer.body)))
 }
 
 fn names(answer: &Value) -> Vec<String> {
