@@ -157,8 +157,9 @@ fn merged(mut there: Value, here: &Value) -> Value {
     }
 }
 
+/// Ours; of what was put by hand before there was one, the template's own.
 fn version(body: &Value) -> Option<u64> {
-    body.get("_meta")?.get("version")?.as_u64()
+    body.pointer("/_meta/version").or_else(|| body.get("version"))?.as_u64()
 }
 
 /// The form in which both sides are compared: engines write settings in one way of many, numbers and booleans as text,
@@ -308,6 +309,7 @@ mod tests {
             (None, State::Missing, true),
             (Some(body(1, "keyword")), State::Older(1), true),
             (Some(json!({ "template": {} })), State::Older(0), true),
+            (Some(json!({ "template": {}, "version": 1 })), State::Older(1), true),
             (Some(body(3, "keyword")), State::Newer(3), false),
             (Some(body(2, "text")), State::Different, true),
             (Some(body(2, "keyword")), State::Equal, false),
