@@ -8,7 +8,7 @@
 
 use std::{
     fmt,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -26,6 +26,7 @@ use crate::{
     demo, explain, export,
     rules::Level,
     rules_test,
+    setup::{self, SetupError},
 };
 
 /// Stands between log shippers and Elasticsearch and knows Kubernetes audit logs.
@@ -36,7 +37,7 @@ pub struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit status: 0 done; 1 a test or check failed, letters are left, or --fail-on was hit; 2 wrong usage; 3 a rule cannot be used; \
+const EXIT_CODES: &str = "Exit status: 0 done; 1 a test or check failed, letters or templates are left, or --fail-on was hit; 2 wrong usage; 3 a rule cannot be used; \
 4 the configuration cannot be used; 70 stopped by an error.";
 
 #[derive(Debug, Subcommand)]
@@ -47,6 +48,8 @@ enum Command {
     Demo(DemoArgs),
     /// Check the configuration and the rules, and start nothing
     Validate(RunArgs),
+    /// Put index templates and a lifecycle into the output's cluster: once, before the first event
+    Setup(SetupArgs),
     /// Play shippers against a URL that claims to be Elasticsearch, and tell what would break, for whom, and why
     Check(CheckArgs),
     /// Tell what becomes of each event of a file, and which rules it hits and why; nothing is sent
@@ -204,6 +207,59 @@ struct RunArgs {
     /// Elasticsearch URLs with commas between them, or file:DIR [default: file:./k8scop-data]
     #[arg(long, value_name = "URL|file:DIR", env = "K8SCOP_OUTPUT", hide_env_values = true)]
     output: Option<String>,
+}
+
+#[derive(Args)]
+struct SetupArgs {
+    /// Configuration file (YAML)
+    #[arg(short, long, value_name = "FILE", env = "K8SCOP_CONFIG")]
+    config: Option<PathBuf>,
+    /// Elasticsearch URLs with commas between them [default: `output` of the configuration]
+    #[arg(long, value_name = "URL", env = "K8SCOP_OUTPUT", hide_env_values = true)]
+    output: Option<String>,
+    /// An API key: where it stands, or itself (as handed out in `encoded`, or id:key)
+    #[arg(long, value_name = "env:NAME|file:PATH|KEY")]
+    api_key: Option<String>,
+    /// Certificates of the authorities to trust besides the system's (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Delete documents after this time [default: as it is; for ever, if nothing was ever set]
+    #[arg(long, value_name = "90d|36h", value_parser = setup::Retention::parse)]
+    retention: Option<setup::Retention>,
+    /// Shards of each new index [default: as it is]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    shards: Option<u32>,
+    /// Copies of each shard [default: as it is]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1024))]
+    replicas: Option<u32>,
+    /// Only a part of it
+    #[arg(long, value_enum)]
+    only: Option<Only>,
+    /// Write it into files below this folder, instead of putting it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["dry_run", "yes"])]
+    export: Option<PathBuf>,
+    /// What the cluster is, instead of asking it
+    #[arg(long, value_name = "NAME-VERSION", value_parser = setup::Engine::typed)]
+    engine: Option<setup::Engine>,
+    /// Only show what differs
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Without the URL and the key, which may be secret.
+impl fmt::Debug for SetupArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetupArgs").finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Only {
+    Templates,
+    Lifecycle,
 }
 
 #[derive(Debug, Args)]
@@ -402,6 +458,7 @@ pub fn run(cli: &Cli) -> ExitCode {
             Err(error) => told(&error),
         },
         Command::Rules { command: RulesCommand::Test { paths } } => rules(paths),
+        Command::Setup(args) => set_up(args),
         Command::Explain(args) => explain_file(args),
         Command::Scan(args) => scan_files(args),
         Command::Check(args) => check_target(args),
@@ -488,6 +545,62 @@ fn scan_files(args: &ScanArgs) -> ExitCode {
         Ok(explain::Outcome::Failed) => ExitCode::from(70),
         Err(error) => stopped(&error),
     }
+}
+
+fn set_up(args: &SetupArgs) -> ExitCode {
+    let overrides = Overrides { output: args.output.clone(), ..Overrides::default() };
+    let config = match config::load(args.config.as_deref(), overrides) {
+        Ok(config) => config,
+        Err(error) => return told(&error),
+    };
+    app::start_log(config.log_format, "error");
+    // Fails only where another part of the process has chosen already.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let options = setup::Options {
+        api_key: args.api_key.clone(),
+        ca_file: args.ca_file.clone(),
+        engine: args.engine,
+        retention: args.retention.clone(),
+        shards: args.shards,
+        replicas: args.replicas,
+        only: args.only.map(|it| match it {
+            Only::Templates => setup::Part::Templates,
+            Only::Lifecycle => setup::Part::Lifecycle,
+        }),
+        export: args.export.clone(),
+        dry_run: args.dry_run,
+        yes: args.yes,
+    };
+    let mut print = |text: &str| println!("{text}");
+    let mut tell = |text: &str| eprintln!("{text}");
+    let mut voices =
+        setup::Voices { print: &mut print, tell: &mut tell, confirm: &mut asked_on_terminal };
+    let outcome = block_on(async { Ok(setup::run(&config, &options, &mut voices).await) });
+    match outcome {
+        Ok(Ok(true)) => ExitCode::SUCCESS,
+        Ok(Ok(false)) => ExitCode::FAILURE,
+        Ok(Err(error)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(match error {
+                SetupError::Usage(_) => 2,
+                SetupError::Settings(_) => 4,
+                SetupError::Failed(_) => 70,
+            })
+        }
+        Err(error) => stopped(&error),
+    }
+}
+
+/// The answer to a question; `None` where no person sits.
+fn asked_on_terminal(question: &str) -> Option<bool> {
+    if !io::stdin().is_terminal() {
+        return None;
+    }
+    eprint!("{question}");
+    io::stderr().flush().ok();
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).ok()?;
+    Some(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn check_target(args: &CheckArgs) -> ExitCode {

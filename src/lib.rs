@@ -5,9 +5,9 @@
 //! event in a document and writes the document anew, [`classify`] says what it means by the [`rules`],
 //! [`prepare`] puts documents and alerts into one batch, [`forward`] delivers it, and the answers go back.
 //!
-//! Beside that road stand the commands: [`demo`], [`check`], which plays shippers against any URL,
-//! [`dead_letter`], for what was refused for good, [`explain`], which looks at files and sends nothing, and [`export`],
-//! for what leads others to us.
+//! Beside that road stand the commands: [`setup`], which prepares a cluster, [`demo`], [`check`], which plays shippers
+//! against any URL, [`dead_letter`], for what was refused for good, [`explain`], which looks at files and sends nothing,
+//! and [`export`], for what leads others to us.
 //!
 //! Deliberately absent: a queue (the open request is the backpressure), a task per event, a JSON tree (documents
 //! stay the bytes that they came as), a store of its own.
@@ -53,3 +53,5 @@ pub mod dead_letter;
 pub mod explain;
 
 pub mod export;
+
+pub mod setup;

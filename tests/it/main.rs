@@ -28,6 +28,7 @@ mod pki;
 mod poison;
 mod push;
 mod real;
+mod setup;
 mod shippers;
 mod smuggling;
 mod stop;

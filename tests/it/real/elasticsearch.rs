@@ -1,10 +1,7 @@
-use std::fs;
-
 use reqwest::{Body, Method};
 use serde_json::{Value, json};
 
-use super::parts::root;
-use crate::harness::client;
+use crate::{harness::client, setup::said};
 
 /// Most documents that one search brings: Elasticsearch's own `index.max_result_window`.
 const RESULTS_MAX: usize = 10_000;
@@ -40,20 +37,8 @@ impl Elasticsearch {
 
     /// Puts the templates that come with the program.
     pub async fn put_templates(&self) {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(root().join("pipelines/templates")).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|it| it == "json") {
-                let template: Value =
-                    serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-                let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-                self.did(Method::PUT, &format!("/_index_template/{name}"), &template).await;
-                names.push(name);
-            }
-        }
-        for needed in ["kubernetes.audit_logs", "k8scop.alerts"] {
-            assert!(names.iter().any(|it| it == needed), "no {needed}.json among {names:?}");
-        }
+        let (status, text) = said(&["--output", &self.url, "--yes"]).await;
+        assert_eq!(status, 0, "{text}");
     }
 
     /// Makes everything visible that has been stored.

@@ -13,6 +13,7 @@ pub mod parts;
 mod poison;
 mod routes;
 mod scenarios;
+mod setup;
 mod stored;
 mod stream;
 mod through;
