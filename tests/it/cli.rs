@@ -154,7 +154,9 @@ fn the_readme_shows_every_option_with_its_default() {
     let readme =
         fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"))
             .unwrap();
-    let example = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let blocks = readme.split("```yaml\n").skip(1).map(|it| it.split("```").next().unwrap());
+    let (whole, parts): (Vec<_>, Vec<_>) = blocks.partition(|it| it.starts_with("listen:"));
+    let [example] = whole.as_slice() else { panic!("{whole:?}") };
     let folder = Folder::new("cli");
     fs::write(folder.0.join("k8scop.yaml"), example).unwrap();
     let typed = k8scop(&folder, &["validate", "-c", "k8scop.yaml"]);
@@ -164,6 +166,8 @@ fn the_readme_shows_every_option_with_its_default() {
     for (shown, default) in [
         (format!("{:?}", raw.limits), format!("{:?}", default.limits)),
         (format!("{:?}", raw.audit), format!("{:?}", default.audit)),
+        (format!("{:?}", raw.control_plane), format!("{:?}", default.control_plane)),
+        (format!("{:?}", raw.push), format!("{:?}", default.push)),
         (format!("{:?}", raw.alerts), format!("{:?}", default.alerts)),
         (format!("{:?}", raw.rules), format!("{:?}", default.rules)),
         (format!("{:?}", raw.retry), format!("{:?}", default.retry)),
@@ -172,8 +176,10 @@ fn the_readme_shows_every_option_with_its_default() {
     ] {
         assert_eq!(shown, default);
     }
-    let secured = readme.split("```yaml\n").nth(2).unwrap().split("```").next().unwrap();
-    k8scop::config::parse(secured).unwrap();
+    assert!(parts.len() >= 2);
+    for part in parts {
+        k8scop::config::parse(part).unwrap();
+    }
     for (_, option) in example
         .lines()
         .filter_map(|it| it.trim_start().split_once(": ").map(|(name, _)| (it, name)))

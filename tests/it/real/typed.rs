@@ -58,7 +58,7 @@ fn table(text: &str) -> Vec<Typed<'_>> {
     typed.collect()
 }
 
-fn check(capture: &str) {
+pub fn check(capture: &str) {
     let text = data("kubectl/typed.tsv");
     let table = table(&text);
     let captured: Vec<Captured> =

@@ -1,5 +1,5 @@
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs,
     io::{BufRead, BufReader, Write},
     path::PathBuf,
@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use k8scop::{classify::kubectl, event::AuditEvent, json};
 use serde_json::Value;
 
 use super::{
@@ -110,6 +111,69 @@ async fn stored(elasticsearch: &Elasticsearch, index: &str) -> HashSet<(String, 
         hits.iter().map(|it| named(&it["_source"]["kubernetes"]["audit"])).collect();
     assert_eq!(found.len(), hits.len(), "an event is stored twice");
     found
+}
+
+/// A capture of everything that is typed in the scenarios, while the API server pushes: what it wrote into its log
+/// arrives, each event once, and is told as the command that was typed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_type_arrives_once() {
+    let test = "what_people_type_arrives_once";
+    let (Some(url), Some(_)) = (part(test, ELASTICSEARCH), part(test, CAPTURE)) else { return };
+    let elasticsearch = Elasticsearch::new(&url);
+    elasticsearch.put_templates().await;
+    let (namespace, folder) = (fresh("typed"), Folder::new("typed"));
+    let file = |name: &str| folder.0.join(name).to_str().unwrap().to_owned();
+    let k8scop = K8scop::start(&format!("output: {url}\npush: {{namespace: {namespace}}}\n")).await;
+    let exported = Command::new(env!("CARGO_BIN_EXE_k8scop"))
+        .args(["export", "webhook-kubeconfig", "--cluster", "demo", "--url"])
+        .arg(format!("http://{}", k8scop.data))
+        .output()
+        .unwrap();
+    fs::write(file("kubeconfig"), exported.stdout).unwrap();
+    // Each event before the answer that it tells of: nothing is under way when the API server is killed.
+    let options = ["--audit-webhook-mode=blocking".to_owned()];
+    let to = format!("--audit-webhook-config-file={}", file("kubeconfig"));
+    let mut capture = Command::new(root().join("scripts/kubernetes"));
+    capture.arg("capture").arg(file("captured")).args(options).arg(to).stderr(Stdio::null());
+    let status = tokio::task::spawn_blocking(move || capture.status()).await.unwrap().unwrap();
+    assert!(status.success(), "scripts/kubernetes capture: {status}");
+
+    let typed = fs::read_to_string(file("captured/typed.ndjson")).unwrap();
+    super::typed::check(&typed);
+    let commands: Vec<Value> = typed.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    let events: Vec<&Value> =
+        commands.iter().flat_map(|it| it["events"].as_array().unwrap()).collect();
+    let told: HashSet<_> = events.iter().map(|it| named(it)).collect();
+    let index = format!("logs-kubernetes.audit_logs-{namespace}");
+    let missing = told.difference(&stored(&elasticsearch, &index).await).count();
+    assert_eq!(missing, 0, "of {}", told.len());
+    let labels = elasticsearch
+        .hits(&index, &all())
+        .await
+        .into_iter()
+        .map(|it| {
+            (
+                named(&it["_source"]["kubernetes"]["audit"]),
+                it["_source"]["k8scop"]["kubectl"].clone(),
+            )
+        })
+        .collect::<HashMap<_, _>>();
+    for event in &events {
+        let text = event.to_string();
+        let event = AuditEvent::new(&text, json::members(&text).collect());
+        let key = (
+            event.audit_id.as_deref().unwrap().to_owned(),
+            event.stage.as_deref().unwrap().to_owned(),
+        );
+        assert_eq!(labels[&key].as_str(), kubectl(&event).as_deref(), "{text}");
+    }
+    k8scop.check_balance().await;
+    tell(format_args!(
+        "{test}: {} commands, {} events of them, {} events in all",
+        commands.len(),
+        told.len(),
+        labels.len()
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
