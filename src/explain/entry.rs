@@ -260,20 +260,13 @@ fn of_line(
     let index = document.action.index.as_deref();
     let namespace = prepare::namespace(index.unwrap_or_default(), line.members())
         .unwrap_or(Cow::Borrowed(&policy.namespace));
-    let reroute = policy.route == Route::Reroute;
-    let labels = Labels {
-        data_stream: reroute.then_some((dataset, namespace.as_ref())),
-        ..Labels::default()
-    };
+    let labels = Labels { data_stream: Some((dataset, namespace.as_ref())), ..Labels::default() };
     let mut text = String::new();
     unwrap::write_line(line, &labels, &policy.unwrap, core.now, scratch, &mut text);
     entry.kind = "line";
     entry.carrier = carrier(document);
     entry.reason = Some(format!("a line that {} wrote", line.component.name()));
-    entry.index = match reroute {
-        true => Some(format!("logs-{dataset}-{namespace}")),
-        false => index.map(Into::into),
-    };
+    entry.index = Some(format!("logs-{dataset}-{namespace}"));
     entry.document = RawValue::from_string(text).ok();
 }
 

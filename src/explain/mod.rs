@@ -137,7 +137,7 @@ impl Core {
         let settings = &self.policy.unwrap;
         let Document { text, members, depth, .. } = *document;
         unwrap::each(text, members, depth, settings, &mut buffers, &mut |part| {
-            take(part);
+            take(self.policy.wanted(part));
             std::ops::ControlFlow::Continue(())
         });
     }

@@ -25,6 +25,7 @@ use crate::{
         TooManyItems, Writer,
     },
     classify::{self, Alert, Classifier},
+    event::AuditEvent,
     json::{self, Member},
     rules::{Level, OncePer, Search},
     unwrap::{
@@ -131,9 +132,30 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// What is made of a part that is found: nothing of what is not wanted.
+    pub(crate) fn wanted<'a>(&self, part: Part<'a>) -> Part<'a> {
+        match part {
+            Part::Audit(found) if self.drops(found.event) => Part::Dropped(Dropped::Audit),
+            Part::Line(line) => match self.line_route(line.component) {
+                LineRoute::Reroute => part,
+                LineRoute::Keep => line.as_piece().map_or(Part::Other, Part::Piece),
+                LineRoute::Drop => Part::Dropped(Dropped::ControlPlane),
+            },
+            part => part,
+        }
+    }
+
     fn line_route(&self, component: Component) -> LineRoute {
         let named = self.lines_of.iter().find(|(it, _)| *it == component);
         named.map_or(self.lines, |(_, route)| *route)
+    }
+
+    /// Whether nothing of the event is wanted. What failed is always kept: somebody tried.
+    fn drops(&self, event: &AuditEvent<'_>) -> bool {
+        !self.drop.is_empty()
+            && event.code.is_none_or(|it| it < 400)
+            && event.decision.as_deref() != Some("forbid")
+            && classify::fits(event, &self.drop)
     }
 }
 
@@ -502,7 +524,7 @@ impl Run<'_> {
         parts: &mut Parts,
     ) -> ControlFlow<()> {
         let policy = &self.preparer.policy;
-        let sent = match part {
+        let sent = match policy.wanted(part) {
             Part::Other => {
                 parts.end = End::AsItCame;
                 return ControlFlow::Break(());
@@ -512,18 +534,7 @@ impl Run<'_> {
                 return ControlFlow::Break(());
             }
             Part::Dropped(reason) => return self.dropped(reason),
-            Part::Audit(found) if self.is_dropped(&found) => return self.dropped(Dropped::Audit),
-            Part::Line(line) => match policy.line_route(line.component) {
-                LineRoute::Drop => return self.dropped(Dropped::ControlPlane),
-                LineRoute::Reroute => self.line(action, &line, id, parts),
-                LineRoute::Keep => match line.as_piece() {
-                    Some(piece) => self.piece(action, &piece, id, parts),
-                    None => {
-                        parts.end = End::AsItCame;
-                        return ControlFlow::Break(());
-                    }
-                },
-            },
+            Part::Line(line) => self.line(action, &line, id, parts),
             Part::Broken(unread) => self.broken(&unread, action),
             Part::Audit(found) => self.audit(action, &found, id, parts),
             Part::Piece(piece) => self.piece(action, &piece, id, parts),
@@ -548,16 +559,6 @@ impl Run<'_> {
             *count += 1;
         }
         ControlFlow::Continue(())
-    }
-
-    /// Whether the configuration wants nothing of the event. What failed is always kept: somebody tried.
-    fn is_dropped(&self, found: &Found<'_>) -> bool {
-        let drop = &self.preparer.policy.drop;
-        let event = found.event;
-        !drop.is_empty()
-            && event.code.is_none_or(|it| it < 400)
-            && event.decision.as_deref() != Some("forbid")
-            && classify::fits(event, drop)
     }
 
     fn broken(&mut self, unread: &Unread<'_>, action: &Action<'_>) -> Result<Sent, Refusal> {
