@@ -1,5 +1,7 @@
 //! Members whose keys are paths: `"aws.cloudwatch.log_group": …`, as Elastic's Firehose endpoint writes them.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use crate::json::{self, Kind, Member};
 
 /// Most parts of a key that is taken apart.
@@ -7,13 +9,35 @@ const PARTS_MAX: usize = 16;
 
 enum Node<'a> {
     Value(&'a str),
-    Object(Vec<(&'a str, Node<'a>)>),
+    Object(Object<'a>),
+}
+
+/// An object that is being put together.
+#[derive(Default)]
+struct Object<'a> {
+    members: Vec<(&'a str, Node<'a>)>,
+    /// Where each key stands: a document may have very many of them.
+    places: HashMap<&'a str, usize>,
+}
+
+impl<'a> Object<'a> {
+    /// The member called `key`; `None` after it was made, of `new`.
+    fn at(&mut self, key: &'a str, new: impl FnOnce() -> Node<'a>) -> Option<&mut Node<'a>> {
+        match self.places.entry(key) {
+            Entry::Occupied(place) => self.members.get_mut(*place.get()).map(|(_, node)| node),
+            Entry::Vacant(place) => {
+                place.insert(self.members.len());
+                self.members.push((key, new()));
+                None
+            }
+        }
+    }
 }
 
 /// Appends the object of these members to `out`, with every key that is a path made an object. What cannot be put
 /// together stays as it is.
 pub(super) fn expand(members: &[Member<'_>], out: &mut String) {
-    let mut root = Vec::with_capacity(members.len());
+    let mut root = Object::default();
     for member in members {
         let parts: Vec<_> = member.raw_key.split('.').collect();
         let is_path = parts.len() > 1
@@ -22,29 +46,33 @@ pub(super) fn expand(members: &[Member<'_>], out: &mut String) {
             && !member.raw_key.contains('\\');
         let path = if is_path { parts.as_slice() } else { std::slice::from_ref(&member.raw_key) };
         if !put(&mut root, path, member.value) {
-            root.push((member.raw_key, Node::Value(member.value)));
+            root.members.push((member.raw_key, Node::Value(member.value)));
         }
     }
     write(&root, out);
 }
 
 /// False if something that is no object stands in the way.
-fn put<'a>(object: &mut Vec<(&'a str, Node<'a>)>, path: &[&'a str], value: &'a str) -> bool {
+fn put<'a>(object: &mut Object<'a>, path: &[&'a str], value: &'a str) -> bool {
     let Some((key, rest)) = path.split_first() else { return false };
-    let place = object.iter().position(|(it, _)| it == key);
-    let Some((_, node)) = place.and_then(|it| object.get_mut(it)) else {
+    let new = || {
         let mut node = Node::Value(value);
         for key in rest.iter().rev() {
-            node = Node::Object(vec![(key, node)]);
+            let mut object = Object::default();
+            object.at(key, || node);
+            node = Node::Object(object);
         }
-        object.push((key, node));
-        return true;
+        node
     };
+    let Some(node) = object.at(key, new) else { return true };
     if let Node::Value(text) = node
         && json::kind(text) == Kind::Object
     {
-        let members = json::members(text).map(|it| (it.raw_key, Node::Value(it.value)));
-        *node = Node::Object(members.collect());
+        let mut object = Object::default();
+        for member in json::members(text) {
+            put(&mut object, &[member.raw_key], member.value);
+        }
+        *node = Node::Object(object);
     }
     match (node, rest.is_empty()) {
         (node @ Node::Value(_), true) => *node = Node::Value(value),
@@ -60,9 +88,9 @@ fn put<'a>(object: &mut Vec<(&'a str, Node<'a>)>, path: &[&'a str], value: &'a s
     true
 }
 
-fn write(object: &[(&str, Node<'_>)], out: &mut String) {
+fn write(object: &Object<'_>, out: &mut String) {
     out.push('{');
-    for (index, (key, node)) in object.iter().enumerate() {
+    for (index, (key, node)) in object.members.iter().enumerate() {
         if index > 0 {
             out.push(',');
         }
