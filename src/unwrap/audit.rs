@@ -73,14 +73,14 @@ pub(super) fn write_audit(
             _ => push_member(out, member.raw_key, member.value),
         }
     }
+    if let Some(metadata) = aks_metadata {
+        comma.put(out);
+        push_member(out, "aks_metadata", metadata);
+    }
     if let Some(peer_ip) = &event.peer_ip {
         comma.put(out);
         out.push_str("\"peer_ip\":");
         json::push_string(out, peer_ip);
-    }
-    if let Some(metadata) = aks_metadata {
-        comma.put(out);
-        push_member(out, "aks_metadata", metadata);
     }
     out.push('}');
     has_text
