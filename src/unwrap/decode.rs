@@ -42,9 +42,13 @@ pub(super) fn into_text(
     peel::text(buffer, way, &mut levels, sink)
 }
 
-/// Whether `data` holds something of Kubernetes.
-pub(super) fn is_kubernetes(data: &str, left_bytes: &mut usize) -> bool {
-    decoded(data, left_bytes).is_ok_and(|it| root::holds_mark(it.as_bytes()))
+/// Whether `data` holds something of Kubernetes. `TooLarge` if that would take more than may be decompressed.
+pub(super) fn is_kubernetes(data: &str, left_bytes: &mut usize) -> Result<bool, Broken> {
+    match decoded(data, left_bytes) {
+        Ok(text) => Ok(root::holds_mark(text.as_bytes())),
+        Err(Broken::TooLarge) => Err(Broken::TooLarge),
+        Err(_) => Ok(false),
+    }
 }
 
 fn decoded(data: &str, left_bytes: &mut usize) -> Result<String, Broken> {

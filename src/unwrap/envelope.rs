@@ -79,7 +79,32 @@ pub(super) struct Envelope<'a> {
     pub(super) category: Text<'a>,
 }
 
+/// Longest text that a carrier tells (bytes): each of the many that come in it gets a copy. Names of log groups have 512
+/// characters at most (CloudWatch Logs API, `CreateLogGroup`).
+const TEXT_BYTES_MAX: usize = 4096;
+
 impl Envelope<'_> {
+    /// Forgets what is too long to be what it should be.
+    pub(super) fn drop_long(&mut self) {
+        let texts = [
+            &mut self.cluster,
+            &mut self.told_cluster,
+            &mut self.cluster_id,
+            &mut self.region,
+            &mut self.account,
+            &mut self.project,
+            &mut self.time,
+            &mut self.created,
+            &mut self.id,
+            &mut self.log_group,
+            &mut self.log_stream,
+            &mut self.category,
+        ];
+        for text in texts {
+            text.take_if(|it| it.len() > TEXT_BYTES_MAX);
+        }
+    }
+
     /// The name of the cluster.
     pub(super) fn cluster(&self) -> Option<&str> {
         let filled = |it: &'_ Text<'_>| it.as_deref().is_some_and(|it| !it.is_empty());

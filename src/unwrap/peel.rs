@@ -10,7 +10,7 @@ use super::{
     elastic,
     envelope::{Envelope, Provider},
     gke,
-    root::{Root, TextPlace, is_candidate, without_cri_head},
+    root::{self, Root, TextPlace, is_candidate, without_cri_head},
     salvage,
 };
 use crate::{
@@ -20,6 +20,10 @@ use crate::{
 
 /// Levels above the event in the document that is written: `{"kubernetes":{"audit":…}}`.
 pub(super) const IN_DOCUMENT: usize = 2;
+
+/// Most objects and arrays in each other that are looked into on the way to an event. Each costs stack and a look
+/// at all that is in it, and a text of 1 MiB holds 10⁵ of them. The longest known way takes six.
+const STEPS_MAX: usize = 12;
 
 /// Goes on, or stops because whoever takes the parts has enough.
 pub(super) type Flow = ControlFlow<()>;
@@ -32,6 +36,7 @@ pub(super) type Sink<'s> = dyn FnMut(Part<'_>) -> Flow + 's;
 pub struct Buffers {
     levels: [String; Buffers::LEVELS],
     left_bytes: usize,
+    left_looks_bytes: usize,
 }
 
 impl Buffers {
@@ -42,11 +47,15 @@ impl Buffers {
     /// Buffers for documents that may be decompressed to `left_bytes` in all.
     #[must_use]
     pub fn new(left_bytes: usize) -> Self {
-        Self { levels: Default::default(), left_bytes }
+        Self { levels: Default::default(), left_bytes, left_looks_bytes: left_bytes }
     }
 
     pub(super) fn all(&mut self) -> Levels<'_> {
-        Levels { buffers: &mut self.levels, left_bytes: &mut self.left_bytes }
+        Levels {
+            buffers: &mut self.levels,
+            left_bytes: &mut self.left_bytes,
+            left_looks_bytes: &mut self.left_looks_bytes,
+        }
     }
 }
 
@@ -54,6 +63,8 @@ impl Buffers {
 pub(super) struct Levels<'b> {
     buffers: &'b mut [String],
     pub(super) left_bytes: &'b mut usize,
+    /// How much more may be decompressed only to see what it is.
+    pub(super) left_looks_bytes: &'b mut usize,
 }
 
 impl Levels<'_> {
@@ -61,7 +72,8 @@ impl Levels<'_> {
     pub(super) fn next(&mut self) -> Option<(&mut String, Levels<'_>)> {
         let (first, buffers) = self.buffers.split_first_mut()?;
         first.clear();
-        Some((first, Levels { buffers, left_bytes: self.left_bytes }))
+        let (left_bytes, left_looks_bytes) = (&mut *self.left_bytes, &mut *self.left_looks_bytes);
+        Some((first, Levels { buffers, left_bytes, left_looks_bytes }))
     }
 }
 
@@ -80,6 +92,8 @@ pub(super) struct Way<'a> {
     pub(super) is_split: bool,
     /// The document is the output of a container.
     pub(super) is_container: bool,
+    /// Objects, arrays and texts of several that were looked into.
+    steps: usize,
 }
 
 /// Members of the document that go.
@@ -107,6 +121,7 @@ impl<'a> Way<'a> {
             depth,
             is_split: false,
             is_container: root.is_container(),
+            steps: 0,
         }
     }
 
@@ -120,6 +135,10 @@ impl<'a> Way<'a> {
     /// The way to one of several that came together.
     pub(super) fn split(&self) -> Self {
         Self { is_split: true, ..self.clone() }
+    }
+
+    fn deeper(self) -> Self {
+        Self { steps: self.steps + 1, ..self }
     }
 
     pub(super) fn found(&self, event: &AuditEvent<'_>, depth: usize, sink: &mut Sink<'_>) -> Flow {
@@ -152,15 +171,22 @@ impl<'a> Way<'a> {
         self.envelope.category.is_some() || self.envelope.provider == Provider::Eks
     }
 
-    /// The component that wrote a line: by the name of its stream, else by its form.
-    fn component(&self, line: &str) -> Option<Component> {
+    /// The component whose stream it is. In none of these streams are audit events, whatever its lines look like: a
+    /// client of the API server has a say in what it logs.
+    fn component_of_stream(&self) -> Option<Component> {
         if !self.is_control_plane() {
             return None;
         }
         let of_category = self.envelope.category.as_deref().and_then(Component::of_aks_category);
-        let of_stream = || Component::of_eks_stream(self.envelope.log_stream.as_deref()?);
-        let of_form = || control_plane::has_form(line).then_some(Component::Other);
-        of_category.or_else(of_stream).or_else(of_form)
+        of_category.or_else(|| Component::of_eks_stream(self.envelope.log_stream.as_deref()?))
+    }
+
+    /// The component that wrote a line: by the name of its stream, else by its form.
+    fn component(&self, line: &str) -> Option<Component> {
+        let of_form = || {
+            (self.is_control_plane() && control_plane::has_form(line)).then_some(Component::Other)
+        };
+        self.component_of_stream().or_else(of_form)
     }
 }
 
@@ -191,23 +217,23 @@ pub(super) fn rooted<'a>(
     if way.is_container && !way.settings.from_containers {
         return way.other(text, sink);
     }
+    if way.steps == STEPS_MAX {
+        return way.broken(text, Broken::TooDeep, sink);
+    }
+    way = way.deeper();
     told_by(root, &mut way.envelope);
     let way = &way;
     // The first that fits decides.
-    if let Some(audit) = root.kubernetes.and_then(|it| json::get(it, "audit")) {
-        match json::kind(audit) {
-            Kind::Object => return decoded(text, audit, way, levels, sink),
-            Kind::String if is_candidate(audit) => {
-                return value_of(audit, &way.into(Taken::Keys(&[])), levels, sink);
-            }
-            _ => (),
-        }
+    if let Some(audit) = root.kubernetes.and_then(|it| json::get(it, "audit"))
+        && let Some(flow) = decoded(text, audit, way, levels, sink)
+    {
+        return flow;
     }
     if list::is_list(root) {
         return list::each(text, root, way, levels, sink);
     }
     if is_audit(root) {
-        return at_root(root, members, way, levels, sink);
+        return at_root(text, root, members, way, levels, sink);
     }
     if cloudwatch::is_subscription(root) {
         return cloudwatch::subscription(text, root, way, levels, sink);
@@ -219,7 +245,7 @@ pub(super) fn rooted<'a>(
         return google::entry(text, members, way, levels, sink);
     }
     if azure::is_row(root) {
-        return azure::row(members, way, levels, sink);
+        return azure::row(text, members, way, levels, sink);
     }
     if let Some(records) = root.records {
         return cloudwatch::records(text, records, way, levels, sink);
@@ -249,6 +275,7 @@ fn told_by<'a>(root: &Root<'a>, envelope: &mut Envelope<'a>) {
     cloudwatch::told_by(root, envelope);
     azure::told_by(root, envelope);
     openshift::told_by(root, envelope);
+    envelope.drop_long();
 }
 
 /// Whether the members are those of one audit event.
@@ -257,45 +284,48 @@ pub(super) fn is_audit(root: &Root<'_>) -> bool {
     let is = |value: Option<&str>, wanted: &dyn Fn(&str) -> bool| {
         value.and_then(json::string).is_some_and(|it| wanted(&it))
     };
-    match (root.kind, root.api_version) {
-        (Some(_), Some(_)) => {
-            is(root.kind, &|it| it == "Event")
-                && is(root.api_version, &|it| it.starts_with("audit.k8s.io/"))
-                && [root.audit_id, root.stage, root.verb].iter().any(Option::is_some)
-        }
-        // In the webhook's lists they stand once, not with each event.
-        (None, None) => root.audit_id.is_some() && is(root.stage, &|it| STAGES.contains(&it)),
-        _ => false,
-    }
+    let kind = root.kind.is_none() || is(root.kind, &|it| it == "Event");
+    let version =
+        root.api_version.is_none() || is(root.api_version, &|it| it.starts_with("audit.k8s.io/"));
+    let named = match (root.kind, root.api_version) {
+        (Some(_), Some(_)) => [root.audit_id, root.stage, root.verb].iter().any(Option::is_some),
+        // In the webhook's lists they stand once. Not with each event, or only `kind` does (falcosecurity/falco,
+        // `test/trace_files/k8s_audit`).
+        _ => root.audit_id.is_some() && is(root.stage, &|it| STAGES.contains(&it)),
+    };
+    kind && version && named
 }
 
-/// An event that the shipper decoded, or an integration wrote.
+/// An event that the shipper decoded, or an integration wrote, or at least put where it belongs. `None` if it is
+/// nothing of these.
 fn decoded(
     text: &str,
     audit: &str,
     way: &Way<'_>,
     levels: &mut Levels<'_>,
     sink: &mut Sink<'_>,
-) -> Flow {
+) -> Option<Flow> {
     let way = way.into(Taken::Keys(&[]));
+    if json::kind(audit) == Kind::String && is_known(audit) {
+        return Some(value_of(audit, &way, levels, sink));
+    }
     let inner: Vec<_> = json::members(audit).take(json::MEMBERS_MAX).collect();
     let root = Root::read(&inner);
     if azure::is_record(&root) {
-        return azure::record(text, &root, &inner, &way, levels, sink);
+        return Some(azure::record(text, &root, &inner, &way, levels, sink));
     }
-    let has = |name| json::member(&inner, name).is_some();
-    if root.proto_payload.is_some() && !has("requestURI") {
+    if root.proto_payload.is_some() && !is_audit(&root) {
         // As Elastic's pipeline leaves it.
-        return google::entry(text, &inner, &way, levels, sink);
+        return Some(google::entry(text, &inner, &way, levels, sink));
     }
     if root.audit_id.is_none() && root.verb.is_none() && !is_audit(&root) {
-        return way.other(text, sink);
+        return None;
     }
     if strings::has_bodies(&root) {
-        return rewritten(text, &way, levels, sink, |out| strings::write(&inner, out));
+        return Some(rewritten(text, &way, levels, sink, |out| strings::write(&inner, out)));
     }
     let event = AuditEvent::new(audit, inner);
-    way.found(&event, way.depth, sink)
+    Some(way.found(&event, way.depth, sink))
 }
 
 /// Members of an audit event that a shipper may have put at the root of its document. `metadata` and
@@ -323,18 +353,22 @@ pub(super) const AUDIT_KEYS: [&str; 20] = [
     "k8s_audit_level",
 ];
 
+/// An event whose members stand beside those of others.
 fn at_root(
+    text: &str,
     root: &Root<'_>,
     members: &[Member<'_>],
     way: &Way<'_>,
     levels: &mut Levels<'_>,
     sink: &mut Sink<'_>,
 ) -> Flow {
+    // What is beside it at the document's root stays there. In a part of the document nothing stays.
+    let is_alone = way.taken.is_some() && root.k8s_audit_level.is_none();
     let way = way.into(Taken::Keys(&AUDIT_KEYS));
-    let mut event: Vec<_> =
-        members.iter().filter(|it| AUDIT_KEYS.iter().any(|key| it.is(key))).copied().collect();
+    let is_its = |it: &&Member<'_>| is_alone || AUDIT_KEYS.iter().any(|key| it.is(key));
+    let mut event: Vec<_> = members.iter().filter(is_its).copied().collect();
     openshift::restore_level(root, &mut event);
-    rewritten("", &way, levels, sink, |out| strings::write(&event, out))
+    rewritten(text, &way, levels, sink, |out| strings::write(&event, out))
 }
 
 /// An event whose text `write` appends.
@@ -370,10 +404,15 @@ fn in_texts(
 ) -> Flow {
     let is_line = way.is_control_plane();
     let is_string = |value: &str| json::kind(value) == Kind::String;
-    let Some((place, value)) =
-        root.texts().find(|(_, it)| is_candidate(it) || is_line && is_string(it))
-    else {
-        return way.other(text, sink);
+    let mut fitting = root.texts().filter(|(_, it)| is_candidate(it) || is_line && is_string(it));
+    let Some(first) = fitting.next() else { return way.other(text, sink) };
+    // One that only looks as if it held an event must not hide another.
+    let (place, value) = match fitting.next() {
+        Some(second) => {
+            let mut all = [first, second].into_iter().chain(fitting);
+            all.find(|(_, it)| is_known(it)).unwrap_or(first)
+        }
+        None => first,
     };
     let taken = match place {
         TextPlace::EventOriginal => Taken::Original,
@@ -402,7 +441,10 @@ pub(super) fn value_of(
             object(value, &members, way, levels, sink)
         }
         Kind::Array if json::elements(value).any(is_known) => {
-            let way = way.split();
+            if way.steps == STEPS_MAX {
+                return way.broken(value, Broken::TooDeep, sink);
+            }
+            let way = way.split().deeper();
             json::elements(value).try_for_each(|it| value_of(it, &way, levels, sink))
         }
         Kind::String => {
@@ -444,6 +486,12 @@ fn is_json(mut text: &str) -> bool {
     true
 }
 
+/// A text without what stands around it: a byte order mark, blanks, the head of a container runtime.
+fn bare(text: &str) -> &str {
+    let text = text.trim_start_matches('\u{feff}').trim_ascii();
+    without_cri_head(text).map_or(text, str::trim_ascii)
+}
+
 /// Looks at a text: JSON, several JSON values one after the other, or a line.
 pub(super) fn text(
     text: &str,
@@ -451,8 +499,13 @@ pub(super) fn text(
     levels: &mut Levels<'_>,
     sink: &mut Sink<'_>,
 ) -> Flow {
-    let text = text.trim_start_matches('\u{feff}').trim_ascii();
-    let text = without_cri_head(text).map_or(text, str::trim_ascii);
+    // What goes on with an entry is indented, and stays so.
+    let indented = text.trim_ascii_end().trim_start_matches(['\u{feff}', '\r', '\n']);
+    let text = bare(text);
+    let as_line = if indented.trim_ascii_start() == text { indented } else { text };
+    if way.component_of_stream().is_some() {
+        return line(as_line, way, sink);
+    }
     if text.starts_with('{') {
         let mut members = Vec::with_capacity(20);
         return match json::object(text, json::DEPTH_MAX, &mut members) {
@@ -463,7 +516,11 @@ pub(super) fn text(
     if text.starts_with('[') && json::check(text, json::DEPTH_MAX).is_ok() {
         return value_of(text, way, levels, sink);
     }
-    line(text, way, sink)
+    // Only where lines are known to come together: else a line of a log could bring events of its own making.
+    if way.is_split && is_several(text) {
+        return each_piece(text, way, levels, sink);
+    }
+    line(as_line, way, sink)
 }
 
 /// A text that is one JSON object. An event keeps the bytes that it has.
@@ -496,19 +553,14 @@ fn unreadable(
     levels: &mut Levels<'_>,
     sink: &mut Sink<'_>,
 ) -> Flow {
-    if matches!(error, JsonError::Unexpected { .. }) && several(text) {
-        let way = way.split();
-        let mut rest = text;
-        while let Ok((one, after)) = json::first(rest, json::DEPTH_MAX) {
-            value_of(one, &way, levels, sink)?;
-            rest = after;
-        }
-        return if rest.trim_ascii().is_empty() {
-            Flow::Continue(())
-        } else {
-            way.other(rest, sink)
-        };
+    if matches!(error, JsonError::Unexpected { .. }) && is_several(text) {
+        return each_piece(text, way, levels, sink);
     }
+    one(text, way, levels, sink)
+}
+
+/// A text that is no JSON, and one: an event that was cut, or a line.
+fn one(text: &str, way: &Way<'_>, levels: &mut Levels<'_>, sink: &mut Sink<'_>) -> Flow {
     if !looks_like_audit(text) {
         return line(text, way, sink);
     }
@@ -528,9 +580,113 @@ fn unreadable(
     way.broken(text, Broken::Json, sink)
 }
 
-fn several(text: &str) -> bool {
-    json::first(text, json::DEPTH_MAX).is_ok_and(|(_, rest)| rest.trim_ascii().starts_with('{'))
-        && is_known(text)
+/// JSON values and lines that stand one after the other.
+struct Pieces<'a> {
+    text: &'a str,
+    /// How many more bytes may be read in vain: what opens like JSON in each line and is none is read to where that
+    /// shows.
+    left_bytes: usize,
+}
+
+enum Stretch<'a> {
+    Json(&'a str),
+    Line(&'a str),
+    /// Several lines, which open like JSON and are none, or were cut.
+    Lines(&'a str),
+}
+
+impl<'a> Pieces<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, left_bytes: text.len().saturating_mul(8) }
+    }
+
+    /// Where the lines end that are no JSON, though `text` opens like it.
+    fn end_of_lines(&mut self, text: &str, error: JsonError) -> usize {
+        let line = memchr::memchr(b'\n', text.as_bytes()).unwrap_or(text.len());
+        let at = match error {
+            // A value that was cut has no end.
+            JsonError::Cut { .. } => return text.len(),
+            JsonError::Unexpected { at } | JsonError::TooDeep { at, .. } => at,
+            JsonError::TooManyMembers { .. } | JsonError::NotAnObject => return line,
+        };
+        match self.left_bytes.checked_sub(at) {
+            Some(left) => {
+                self.left_bytes = left;
+                line
+            }
+            None => {
+                let read = text.as_bytes().get(..at).unwrap_or_default();
+                memchr::memrchr(b'\n', read).map_or(line, |it| it.max(line))
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Stretch<'a>;
+
+    fn next(&mut self) -> Option<Stretch<'a>> {
+        let text = self.text.trim_ascii_start();
+        if text.is_empty() {
+            return None;
+        }
+        let end = if text.starts_with(['{', '[']) {
+            match json::first(text, json::DEPTH_MAX) {
+                Ok((one, rest)) => {
+                    self.text = rest;
+                    return Some(Stretch::Json(one));
+                }
+                Err(error) => self.end_of_lines(text, error),
+            }
+        } else {
+            memchr::memchr(b'\n', text.as_bytes()).unwrap_or(text.len())
+        };
+        let (lines, rest) = text.split_at_checked(end)?;
+        self.text = rest;
+        let lines = lines.trim_ascii_end();
+        Some(match memchr::memchr(b'\n', lines.as_bytes()) {
+            None => Stretch::Line(lines),
+            Some(_) => Stretch::Lines(lines),
+        })
+    }
+}
+
+/// Whether a text is several, one of which is surely of Kubernetes.
+fn is_several(text: &str) -> bool {
+    let mut pieces = Pieces::new(text);
+    let Some(first) = pieces.next() else { return false };
+    let is_known = |it: Stretch<'_>| match it {
+        Stretch::Json(json) => is_known(json),
+        Stretch::Line(line) => without_cri_head(line).is_some() && is_known_text(line),
+        Stretch::Lines(_) => false,
+    };
+    !pieces.text.trim_ascii().is_empty()
+        && root::holds_mark(text.as_bytes())
+        && std::iter::once(first).chain(pieces).any(is_known)
+}
+
+fn each_piece(several: &str, way: &Way<'_>, levels: &mut Levels<'_>, sink: &mut Sink<'_>) -> Flow {
+    if way.steps == STEPS_MAX {
+        return way.broken(several, Broken::TooDeep, sink);
+    }
+    let way = way.split().deeper();
+    for piece in Pieces::new(several) {
+        match piece {
+            Stretch::Json(json) => {
+                let joined = in_one_line(json);
+                value_of(joined.as_deref().unwrap_or(json), &way, levels, sink)?;
+            }
+            Stretch::Line(line) => text(line, &way, levels, sink)?,
+            Stretch::Lines(lines) => one(lines, &way, levels, sink)?,
+        }
+    }
+    Flow::Continue(())
+}
+
+/// In JSON a line end stands between tokens only, so a blank says the same.
+fn in_one_line(json: &str) -> Option<String> {
+    let is_long = memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some();
+    is_long.then(|| json.replace(['\r', '\n'], " "))
 }
 
 /// Whether one of several values is surely of Kubernetes: what is not, is not taken apart.
@@ -546,9 +702,17 @@ pub(super) fn is_known(value: &str) -> bool {
                 || azure::is_row(&root)
                 || gke::is_entry(&members)
         }
-        Kind::String => is_candidate(value),
+        Kind::String if is_candidate(value) => {
+            json::string(value).is_some_and(|it| is_known_text(&it))
+        }
         _ => false,
     }
+}
+
+fn is_known_text(text: &str) -> bool {
+    let text = bare(text);
+    let first = json::first(text, json::DEPTH_MAX).ok().map(|(first, _)| first);
+    first.is_some_and(|it| json::kind(it) == Kind::Object && is_known(it)) || looks_like_audit(text)
 }
 
 fn looks_like_audit(text: &str) -> bool {
@@ -558,7 +722,7 @@ fn looks_like_audit(text: &str) -> bool {
 }
 
 fn line(text: &str, way: &Way<'_>, sink: &mut Sink<'_>) -> Flow {
-    match way.component(text) {
+    match way.component(text.trim_ascii_start()) {
         Some(component) if !text.is_empty() => sink(Part::Line(Line { way, component, text })),
         _ => way.other(text, sink),
     }

@@ -166,7 +166,6 @@ impl<'a> Root<'a> {
             || self.azure.is_some_and(|it| holds_mark(it.as_bytes()))
             || self.gcp.is_some_and(|it| holds_mark(it.as_bytes()))
             || self.flat_cloudwatch.is_some_and(|it| holds_mark(it.as_bytes()))
-            || self.has_dots
             || self.texts().any(|(_, it)| is_candidate(it))
     }
 
@@ -204,6 +203,21 @@ const MARKS: [&str; 8] = [
     "kinesis",
 ];
 
+/// What hides these in base64, as it stands in an object and in a string.
+const WRAPPINGS: [&str; 4] = ["records\"", "subscription\"", "records\\\"", "subscription\\\""];
+
+/// Whether a raw value may hold a mark once it is decoded: no encoder writes a letter as an escape, but any may.
+fn may_hold_mark(raw: &str) -> bool {
+    static AUTOMATON: LazyLock<Option<AhoCorasick>> =
+        LazyLock::new(|| AhoCorasick::new(MARKS.iter().chain(&WRAPPINGS)).ok());
+    let is_letter = |at: usize| {
+        let code = raw.get(at + 4..at + 6).and_then(|it| u8::from_str_radix(it, 16).ok());
+        code.is_some_and(|it| it.is_ascii_alphanumeric() || matches!(it, b'.' | b'/'))
+    };
+    AUTOMATON.as_ref().is_none_or(|it| it.is_match(raw))
+        || memchr::memmem::find_iter(raw.as_bytes(), "\\u00").any(is_letter)
+}
+
 pub(super) fn holds_mark(text: &[u8]) -> bool {
     static AUTOMATON: LazyLock<Option<AhoCorasick>> =
         LazyLock::new(|| AhoCorasick::new(MARKS).ok());
@@ -213,12 +227,11 @@ pub(super) fn holds_mark(text: &[u8]) -> bool {
 /// Whether a value may hold an event as text: a string that opens like JSON, an object or an array; with a mark in
 /// it. The test is on the raw text.
 pub(super) fn is_candidate(value: &str) -> bool {
-    let opens = match json::kind(value) {
-        Kind::Object | Kind::Array => true,
-        Kind::String => opens_like_json(value.get(1..).unwrap_or_default()),
+    match json::kind(value) {
+        Kind::Object | Kind::Array => may_hold_mark(value),
+        Kind::String => opens_like_json(value.get(1..).unwrap_or_default()) && may_hold_mark(value),
         _ => false,
-    };
-    opens && holds_mark(value.as_bytes())
+    }
 }
 
 /// Whether the raw inside of a string opens like JSON, a byte order mark, blanks in any spelling, or the head that a

@@ -47,12 +47,27 @@ pub(super) fn salvage(text: &str, out: &mut String) -> bool {
     true
 }
 
-/// Whether `text` begins as an audit event and ends inside it, without a mark that says it was cut: the first
-/// part of an event that CloudWatch split into consecutive ones.
-pub(super) fn is_open(text: &str) -> bool {
+/// How a text ends that may be the first part of an audit event that CloudWatch split into consecutive ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Inside an audit event, without a mark that says that it was cut.
+    Open,
+    /// With the event, or with such a mark.
+    Closed,
+    /// It is no audit event.
+    Broken,
+}
+
+/// How `text` ends.
+pub(super) fn end(text: &str) -> End {
     let (text, marked) = unmarked(text);
     let mut walk = Walk::new(text);
-    !marked && walk.run() == Err(Stop::Cut) && walk.head.is_event()
+    match walk.run() {
+        Err(Stop::Cut) if !walk.head.is_event() => End::Broken,
+        Err(Stop::Cut) if !marked => End::Open,
+        Ok(()) | Err(Stop::Cut) => End::Closed,
+        Err(Stop::Broken) => End::Broken,
+    }
 }
 
 /// The text without what carriers put around it, and whether it is marked as cut. Spaces at the end stay: they

@@ -34,11 +34,20 @@ const RECORD: [&str; 16] = [
     "tenantId",
 ];
 
-/// What a document of Filebeat's `azure-eventhub` input tells.
+/// What a document of Filebeat's `azure-eventhub` input tells, and one of the integration `azure`.
 pub(in super::super) fn told_by<'a>(root: &Root<'a>, envelope: &mut Envelope<'a>) {
-    if let Some(time) = root.azure.and_then(|it| json::string(json::get(it, "enqueued_time")?)) {
+    let Some(azure) = root.azure else { return };
+    if let Some(time) = json::get(azure, "enqueued_time").and_then(json::string) {
         envelope.created = Some(time);
     }
+    let resource = json::get(azure, "resource").and_then(|it| json::string(json::get(it, "id")?));
+    if let Some(resource) = resource.filter(|it| is_cluster(it)) {
+        resource_told(&resource, envelope);
+    }
+}
+
+fn is_cluster(resource: &str) -> bool {
+    resource.to_ascii_uppercase().contains("/MICROSOFT.CONTAINERSERVICE/")
 }
 
 pub(in super::super) fn is_record(root: &Root<'_>) -> bool {
@@ -59,23 +68,30 @@ pub(in super::super) fn record(
 ) -> Flow {
     let resource = root.resource_id.and_then(json::string).unwrap_or_default();
     let log = root.properties.and_then(|it| json::get(it, "log"));
-    let upper = resource.to_ascii_uppercase();
-    let (Some(log), true) = (log, upper.contains("/MICROSOFT.CONTAINERSERVICE/")) else {
-        return way.other(text, sink);
-    };
+    let category = root.category.and_then(json::string);
+    // Clusters that Azure only knows of (Arc) are resources of other providers.
+    let is_ours = is_cluster(&resource) || category.as_deref().is_some_and(is_audit_category);
+    let Some(log) = log.filter(|_| is_ours) else { return way.other(text, sink) };
     let mut way = way.into(Taken::Keys(&RECORD));
     let envelope = &mut way.envelope;
     resource_told(&resource, envelope);
-    envelope.category = root.category.and_then(json::string);
+    envelope.category = category;
     envelope.time = root.time.and_then(json::string);
     envelope.aks_metadata = Some(Cow::Owned(metadata(members)));
     value_of(log, &way, levels, sink)
+}
+
+fn is_audit_category(category: &str) -> bool {
+    ["kube-audit", "kube-audit-admin"].iter().any(|it| category.eq_ignore_ascii_case(it))
 }
 
 /// `/SUBSCRIPTIONS/<id>/RESOURCEGROUPS/<group>/PROVIDERS/MICROSOFT.CONTAINERSERVICE/MANAGEDCLUSTERS/<cluster>`, which Azure
 /// writes in capitals.
 fn resource_told(resource: &str, envelope: &mut Envelope<'_>) {
     envelope.provider = Provider::Aks;
+    if resource.is_empty() {
+        return;
+    }
     envelope.cluster_id = Some(Cow::Owned(resource.to_owned()));
     let mut parts = resource.split('/');
     envelope.cluster =
@@ -168,6 +184,7 @@ pub(in super::super) fn is_row(root: &Root<'_>) -> bool {
 
 /// A row of Log Analytics, as data export writes it.
 pub(in super::super) fn row(
+    text: &str,
     members: &[Member<'_>],
     way: &Way<'_>,
     levels: &mut Levels<'_>,
@@ -181,12 +198,12 @@ pub(in super::super) fn row(
     way.envelope.time = json::member(members, "TimeGenerated").and_then(json::string);
     let pod = json::member(members, "PodName").filter(|it| json::kind(it) == Kind::String);
     way.envelope.aks_metadata = pod.map(|it| Cow::Owned(format!("{{\"pod\":{it}}}")));
-    let Some((buffer, _)) = levels.next() else { return way.broken("", Broken::TooDeep, sink) };
+    let Some((buffer, _)) = levels.next() else { return way.broken(text, Broken::TooDeep, sink) };
     write(members, buffer);
     let mut inner = Vec::with_capacity(20);
     match json::object(buffer, json::DEPTH_MAX, &mut inner) {
         Ok(depth) => way.found(&AuditEvent::new(buffer, inner), depth + peel::IN_DOCUMENT, sink),
-        Err(_) => way.broken("", Broken::Json, sink),
+        Err(_) => way.broken(text, Broken::Json, sink),
     }
 }
 

@@ -9,8 +9,8 @@ use super::super::{
     Dropped, Part, decode,
     envelope::{Envelope, Provider},
     peel::{self, Flow, Levels, Sink, Taken, Way, value_of},
-    root::{Root, holds_mark},
-    salvage,
+    root::{Root, holds_mark, is_candidate},
+    salvage::{self, End},
 };
 use crate::json::{self, Kind};
 
@@ -101,26 +101,35 @@ pub(in super::super) fn subscription(
         };
     }
     let group = root.log_group.and_then(json::string).unwrap_or_default();
-    if cluster(&group).is_none() && !holds_mark(events.as_bytes()) {
+    let is_empty = json::elements(events).next().is_none();
+    let is_ours = || {
+        let mut messages = json::elements(events).filter_map(|it| json::get(it, "message"));
+        cluster(&group).is_some() || holds_mark(events.as_bytes()) && messages.any(peel::is_known)
+    };
+    if is_empty || !is_ours() {
         return way.other(text, sink);
     }
     let mut way = way.into(Taken::Keys(&SUBSCRIPTION)).split();
     told_by_group(group, &mut way.envelope);
     way.envelope.log_stream = root.log_stream.and_then(json::string);
     way.envelope.account = root.owner.and_then(json::string);
+    way.envelope.drop_long();
     let mut events = json::elements(events).peekable();
-    while let Some(event) = events.next() {
+    // What was taken for the rest of the event before it, and is none.
+    let mut left = None;
+    while let Some(event) = left.take().or_else(|| events.next()) {
         let mut way = way.clone();
         of_event(event, &mut way.envelope);
         let Some(message) = json::get(event, "message") else {
             way.other(event, sink)?;
             continue;
         };
-        let rest = std::iter::from_fn(|| {
-            events.next_if(|it| is_rest(it)).and_then(|it| json::get(it, "message"))
-        });
-        match whole(message, rest) {
-            Some(joined) => peel::text(&joined, &way, levels, sink)?,
+        let rest = std::iter::from_fn(|| events.next_if(|it| is_rest(it)));
+        match whole(message, rest, &mut left) {
+            Some(mut joined) => {
+                peel::on_one_line(&mut joined);
+                peel::text(&joined, &way, levels, sink)?;
+            }
             None => value_of(message, &way, levels, sink)?,
         }
     }
@@ -160,13 +169,29 @@ fn is_rest(event: &str) -> bool {
 
 /// CloudWatch cuts an event that is too long for it into several, one after the other in the same stream (seen in
 /// the log of falcosecurity/falco#2656). An audit event that begins in `first` and ends in what follows it, put
-/// together; what follows is looked at only if `first` is the beginning of one.
-fn whole<'a>(first: &str, rest: impl Iterator<Item = &'a str>) -> Option<String> {
-    let mut text = json::string(first).filter(|it| salvage::is_open(it))?.into_owned();
-    for part in rest.take(PARTS_MAX - 1) {
-        text.push_str(&json::string(part)?);
-        if !salvage::is_open(&text) {
-            break;
+/// together; what follows is looked at only if `first` is the beginning of one. What does not go on with it is put
+/// into `left`.
+fn whole<'a>(
+    first: &str,
+    rest: impl Iterator<Item = &'a str>,
+    left: &mut Option<&'a str>,
+) -> Option<String> {
+    let mut text = json::string(first).filter(|it| salvage::end(it) == End::Open)?.into_owned();
+    for event in rest.take(PARTS_MAX - 1) {
+        let before = text.len();
+        if let Some(part) = json::get(event, "message").and_then(json::string) {
+            text.push_str(&part);
+        } else {
+            text.push('\0');
+        }
+        match salvage::end(&text) {
+            End::Open => (),
+            End::Closed => break,
+            End::Broken => {
+                text.truncate(before);
+                *left = Some(event);
+                break;
+            }
         }
     }
     Some(text)
@@ -207,13 +232,16 @@ pub(in super::super) fn records(
     levels: &mut Levels<'_>,
     sink: &mut Sink<'_>,
 ) -> Flow {
-    let is_ours = |record: &str, left_bytes: &mut usize| match data(record) {
-        Some(data) => decode::is_kubernetes(&data, left_bytes),
-        None => peel::is_known(record) || holds_mark(record.as_bytes()),
+    // Looking does not use up what may be decompressed for the reading, but has a limit of its own.
+    let mut is_ours = |record: &str| match data(record) {
+        Some(data) => decode::is_kubernetes(&data, levels.left_looks_bytes),
+        None => Ok(peel::is_known(record) || json::get(record, "body").is_some_and(is_candidate)),
     };
-    // Looking does not use up what may be decompressed: that is for the reading.
-    if !json::elements(records).any(|it| is_ours(it, &mut levels.left_bytes.clone())) {
-        return way.other(text, sink);
+    let found = json::elements(records).map(&mut is_ours).find(|it| *it != Ok(false));
+    match found {
+        Some(Ok(_)) => (),
+        Some(Err(reason)) => return way.broken(text, reason, sink),
+        None => return way.other(text, sink),
     }
     let way = way.into(Taken::Keys(&RECORDS)).split();
     for record in json::elements(records) {

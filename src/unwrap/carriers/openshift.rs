@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::super::{
     envelope::{Envelope, Provider},
-    peel::{Flow, Levels, Sink, Taken, Way, value_of},
+    peel::{Flow, Levels, Sink, Taken, Way, is_known, value_of},
     root::{Root, is_candidate},
 };
 use crate::json::{self, Member};
@@ -36,7 +36,8 @@ pub(in super::super) fn otlp(
     levels: &mut Levels<'_>,
     sink: &mut Sink<'_>,
 ) -> Flow {
-    if !is_candidate(resource_logs) {
+    let all = json::elements(resource_logs).flat_map(records);
+    if !is_candidate(resource_logs) || !all.filter_map(body).any(is_known) {
         return way.other(text, sink);
     }
     let way = way.into(Taken::Keys(&["resourceLogs"])).split();
@@ -44,17 +45,23 @@ pub(in super::super) fn otlp(
         let mut way = way.clone();
         let attributes = json::get(resource, "resource").and_then(|it| json::get(it, "attributes"));
         attributed(attributes.unwrap_or("[]"), &mut way.envelope);
-        for scope in json::elements(json::get(resource, "scopeLogs").unwrap_or("[]")) {
-            for record in json::elements(json::get(scope, "logRecords").unwrap_or("[]")) {
-                let body = json::get(record, "body").and_then(|it| json::get(it, "stringValue"));
-                match body {
-                    Some(body) => value_of(body, &way, levels, sink)?,
-                    None => way.other(record, sink)?,
-                }
+        for record in records(resource) {
+            match body(record).filter(|it| is_known(it)) {
+                Some(body) => value_of(body, &way, levels, sink)?,
+                None => way.other(record, sink)?,
             }
         }
     }
     Flow::Continue(())
+}
+
+fn records(resource: &str) -> impl Iterator<Item = &str> {
+    json::elements(json::get(resource, "scopeLogs").unwrap_or("[]"))
+        .flat_map(|scope| json::elements(json::get(scope, "logRecords").unwrap_or("[]")))
+}
+
+fn body(record: &str) -> Option<&str> {
+    json::get(json::get(record, "body")?, "stringValue")
 }
 
 fn attributed<'a>(attributes: &'a str, envelope: &mut Envelope<'a>) {

@@ -7,6 +7,9 @@ use crate::json::{self, Kind, Member};
 /// What stands for a body that there is not.
 const NONE: &str = "\"none\"";
 
+/// What an event of a list has not of its own.
+const VERSION: &str = ",\"apiVersion\":\"audit.k8s.io/v1\"";
+
 /// Whether a body stands as text.
 pub(in super::super) fn has_bodies(root: &Root<'_>) -> bool {
     [root.request_object, root.response_object].into_iter().flatten().any(is_text)
@@ -14,7 +17,10 @@ pub(in super::super) fn has_bodies(root: &Root<'_>) -> bool {
 
 /// Whether the event is to be written anew.
 pub(in super::super) fn is_to_mend(root: &Root<'_>) -> bool {
-    root.kind.is_none() || root.k8s_audit_level.is_some() || has_bodies(root)
+    root.kind.is_none()
+        || root.api_version.is_none()
+        || root.k8s_audit_level.is_some()
+        || has_bodies(root)
 }
 
 fn is_text(body: &str) -> bool {
@@ -26,8 +32,13 @@ fn is_text(body: &str) -> bool {
 /// Writes the event of these members: with its kind, and its bodies as JSON.
 pub(in super::super) fn write(members: &[Member<'_>], out: &mut String) -> bool {
     out.push('{');
-    if !members.iter().any(|it| it.is("kind") || it.is("apiVersion")) {
-        out.push_str("\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\"");
+    let has = |name| members.iter().any(|it| it.is(name));
+    let (has_kind, has_version) = (has("kind"), has("apiVersion"));
+    if !has_kind {
+        out.push_str("\"kind\":\"Event\"");
+        if !has_version {
+            out.push_str(VERSION);
+        }
     }
     for member in members {
         let is_body = member.is("requestObject") || member.is("responseObject");
@@ -40,6 +51,9 @@ pub(in super::super) fn write(members: &[Member<'_>], out: &mut String) -> bool 
         match is_body.then(|| json_in(member.value)).flatten() {
             Some(body) => push_member(out, member.raw_key, &body),
             None => push_member(out, member.raw_key, member.value),
+        }
+        if !has_version && member.is("kind") {
+            out.push_str(VERSION);
         }
     }
     out.push('}');

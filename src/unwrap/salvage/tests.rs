@@ -143,11 +143,11 @@ fn what_is_not_salvaged() {
 fn the_first_part_of_a_split_event_is_open() {
     for open in [HEAD, r#" {"apiVersion":"audit.k8s.io/v1","kind":"Event","#, EVENT.split_at(700).0]
     {
-        assert!(is_open(open), "{open}");
+        assert!((end(open) == End::Open), "{open}");
     }
     let (second, marked) = (EVENT.split_at(700).1, format!("{HEAD}{MARKER}"));
     for other in [EVENT, second, &marked, "{", "", r#"{"kind":"Event","apiVersion":"v1","#] {
-        assert!(!is_open(other), "{other}");
+        assert!(end(other) != End::Open, "{other}");
     }
 }
 
@@ -197,7 +197,7 @@ fn check_cut(text: &str, at: usize) {
         members.iter().filter(|it| is_whole(it)).any(|it| names.iter().any(|name| it.is(name)))
     };
     let is_event = has(&["kind"]) && has(&["apiVersion"]);
-    assert_eq!(is_open(before), is_event, "{before}");
+    assert_eq!(end(before) == End::Open, is_event, "{before}");
     let Some(out) = salvaged(before) else {
         assert!(!(is_event && has(&["auditID", "stage", "verb"])), "{before}");
         return;
@@ -312,7 +312,7 @@ proptest! {
     ) {
         for tail in [tail.as_str(), &String::from_utf8_lossy(&bytes)] {
             let text = format!("{head}{tail}");
-            is_open(&text);
+            end(&text);
             if let Some(out) = salvaged(&text) {
                 prop_assert!(json::check(&out, 100).is_ok() && !out.contains('\n'), "{}", out);
                 prop_assert!(out.starts_with(head.split_once("\"sourceIPs").map_or(head, |it| it.0)));
