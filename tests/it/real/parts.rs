@@ -30,6 +30,15 @@ pub fn part(test: &str, variable: &str) -> Option<String> {
     found
 }
 
+/// The same for what no script brings: without it the test is skipped in CI too.
+pub fn optional(test: &str, variable: &str) -> Option<String> {
+    let found = env::var(variable).ok().filter(|it| !it.is_empty());
+    if found.is_none() {
+        tell(format_args!("SKIPPED {test}: {variable} is not set"));
+    }
+    found
+}
+
 /// Says something on standard error even if the test passes: what the print macros write is then thrown away.
 pub fn tell(text: impl Display) {
     writeln!(std::io::stderr(), "{text}").ok();
