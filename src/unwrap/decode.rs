@@ -32,7 +32,7 @@ pub(super) fn into_text(
         return way.broken(whole, Broken::TooDeep, sink);
     };
     match decoded(data, levels.left_bytes) {
-        Ok(decoded) => buffer.push_str(&decoded),
+        Ok(decoded) => *buffer = decoded,
         Err(reason) => return way.broken(whole, reason, sink),
     }
     if !root::holds_mark(buffer.as_bytes()) {

@@ -48,7 +48,7 @@ fn parts_of(document: &str) -> Vec<(&'static str, String)> {
             }
             Part::Dropped(why) => {
                 out.push_str("{}");
-                why
+                why.name()
             }
             Part::Other => {
                 out.push_str(document);
@@ -625,6 +625,10 @@ fn what_is_not_of_kubernetes_is_not_taken_apart() {
         json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": []}),
         json!({"messageType": "DATA_MESSAGE", "logGroup": "/aws/lambda/x", "logEvents": [{"id": "1", "timestamp": 1, "message": "{\"awslogs\":1}"}]}),
         json!({"kind": "Event", "auditID": "a", "stage": "later"}),
+        json!({"messageType": "CONTROL_MESSAGE", "logEvents": []}),
+        json!({"messageType": "CONTROL_MESSAGE", "logEvents": [{"message": "GET /admin"}]}),
+        json!({"messageType": "CONTROL_MESSAGE", "path": "/admin", "logEvents": [{"message": "CWL CONTROL MESSAGE: x"}]}),
+        json!({"message": "{\"messageType\":\"CONTROL_MESSAGE\",\"logEvents\":[]}"}),
     ] {
         assert_eq!(names_of(&document), ["other"], "{document}");
     }

@@ -264,7 +264,9 @@ fn shapes() -> Vec<(&'static str, String)> {
         format!("{{\"about\":\"k8s.io\",{}}}", keys.join(","))
     };
     let half = "x".repeat(SHAPE_BYTES / 2);
-    let control = said(r#"{"messageType":"CONTROL_MESSAGE","logEvents":[]}"#);
+    let control = said(
+        r#"{"messageType":"CONTROL_MESSAGE","logEvents":[{"message":"CWL CONTROL MESSAGE: x"}]}"#,
+    );
     let few = |element: &str| format!("[{}]", vec![element; 2000].join(","));
     let mut shell = EVENT.to_owned();
     for _ in 0..7 {

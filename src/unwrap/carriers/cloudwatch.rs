@@ -12,7 +12,7 @@ use super::super::{
     root::{Root, holds_mark, is_candidate},
     salvage::{self, End},
 };
-use crate::json::{self, Kind};
+use crate::json::{self, Kind, Member};
 
 /// Most CloudWatch events that one audit event is put together of.
 const PARTS_MAX: usize = 8;
@@ -91,11 +91,7 @@ pub(in super::super) fn subscription(
 ) -> Flow {
     let events = root.log_events.unwrap_or("[]");
     if root.message_type.and_then(json::string).is_some_and(|it| it == "CONTROL_MESSAGE") {
-        let is_check = json::elements(events).all(|it| {
-            let message = json::get(it, "message").and_then(json::string);
-            message.is_some_and(|it| it.starts_with("CWL CONTROL MESSAGE"))
-        });
-        return match is_check {
+        return match is_question(text, events) {
             true => sink(Part::Dropped(Dropped::ControlMessage)),
             false => way.other(text, sink),
         };
@@ -134,6 +130,19 @@ pub(in super::super) fn subscription(
         }
     }
     Flow::Continue(())
+}
+
+/// Whether a message is CloudWatch's question for life and nothing else: what only looks like it is not dropped, so that
+/// nobody makes a line of a log disappear who has a say in it.
+fn is_question(text: &str, events: &str) -> bool {
+    let is_said = |event: &str| {
+        let message = json::get(event, "message").and_then(json::string);
+        message.is_some_and(|it| it.starts_with("CWL CONTROL MESSAGE: "))
+    };
+    let is_its = |it: Member<'_>| SUBSCRIPTION.iter().any(|key| it.is(key));
+    json::elements(events).next().is_some()
+        && json::elements(events).all(is_said)
+        && json::members(text).all(is_its)
 }
 
 /// `{"id","timestamp","message"}`
