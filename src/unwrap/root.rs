@@ -203,8 +203,8 @@ const MARKS: [&str; 8] = [
     "kinesis",
 ];
 
-/// What hides these in base64, as it stands in an object and in a string.
-const WRAPPINGS: [&str; 4] = ["records\"", "subscription\"", "records\\\"", "subscription\\\""];
+/// What hides these in base64, as it stands in an object and in a string: there the quote is escaped.
+const WRAPPINGS: [&str; 4] = ["records\"", "subscription\"", "records\\", "subscription\\"];
 
 /// Whether a raw value may hold a mark once it is decoded: no encoder writes a letter as an escape, but any may.
 fn may_hold_mark(raw: &str) -> bool {
