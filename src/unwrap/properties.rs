@@ -13,7 +13,13 @@ use super::*;
 const INFLATED_BYTES_MAX: usize = 1 << 16;
 
 fn settings() -> Settings {
-    Settings { preserve_original: false, objects: Objects::Full, depth_max: 1000, cluster: None, from_containers: true }
+    Settings {
+        preserve_original: false,
+        objects: Objects::Full,
+        depth_max: 1000,
+        cluster: None,
+        from_containers: true,
+    }
 }
 
 /// What becomes of a document: a name for each part, and what is stored of it.
