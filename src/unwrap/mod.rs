@@ -334,7 +334,7 @@ pub fn each(
 ) {
     let root = Root::read(members);
     let holds_mark = |it: &Member<'_>| root::holds_mark(it.value.as_bytes());
-    if !root.may_hold() && !(root.has_dots && members.iter().any(holds_mark)) {
+    if !(root.may_hold() || root.has_dots && members.iter().any(holds_mark)) {
         // Whoever has enough is done in any case.
         let (Flow::Continue(()) | Flow::Break(())) = take(Part::Other);
         return;
