@@ -8,6 +8,7 @@ mod dead_letter;
 
 use std::{
     borrow::Cow,
+    cell::Cell,
     fmt::Write,
     ops::{ControlFlow, Range},
     slice,
@@ -100,7 +101,18 @@ pub enum TooLarge {
         /// Bytes allowed.
         limit: usize,
     },
+    /// There is no room for what it becomes.
+    #[error(
+        "the request takes {bytes} bytes, more than there is room for now: send smaller batches"
+    )]
+    NoRoom {
+        /// Bytes asked for.
+        bytes: u64,
+    },
 }
+
+/// Whether a request may take so many bytes of memory in all.
+pub type Room<'r> = &'r dyn Fn(u64) -> bool;
 
 /// What is done with items.
 #[derive(Clone, Debug)]
@@ -305,40 +317,46 @@ impl Preparer {
         defaults: &Defaults,
         now: Timestamp,
     ) -> Result<Prepared, TooLarge> {
-        self.prepare_for(None, body, defaults, now)
+        self.prepare_for(None, &|_| true, body, defaults, now)
     }
 
     /// As [`Self::prepare`], for a body whose `_id`s we made of what the sender gives back unchanged when it sends
     /// again: what is there already is stored. An audit event gets the `_id` that it has on every other road.
     pub fn prepare_pushed(
         &self,
+        room: Room<'_>,
         body: &[u8],
         defaults: &Defaults,
         now: Timestamp,
     ) -> Result<Prepared, TooLarge> {
-        self.prepared(None, true, body, defaults, now)
+        self.prepared((None, true), room, body, defaults, now)
     }
 
-    /// As [`Self::prepare`]; items for indices that `writer` may not write are refused.
+    /// As [`Self::prepare`]; items for indices that `writer` may not write are refused. `room` is asked when it becomes
+    /// much more than it was.
     pub fn prepare_for(
         &self,
         writer: Option<Writer<'_>>,
+        room: Room<'_>,
         body: &[u8],
         defaults: &Defaults,
         now: Timestamp,
     ) -> Result<Prepared, TooLarge> {
-        self.prepared(writer, false, body, defaults, now)
+        self.prepared((writer, false), room, body, defaults, now)
     }
 
     fn prepared(
         &self,
-        writer: Option<Writer<'_>>,
-        ids_are_ours: bool,
+        (writer, ids_are_ours): (Option<Writer<'_>>, bool),
+        room: Room<'_>,
         body: &[u8],
         defaults: &Defaults,
         now: Timestamp,
     ) -> Result<Prepared, TooLarge> {
+        let allowance = Allowance::new(room, body.len());
         let mut run = Run {
+            allowance: &allowance,
+            out_counted: 0,
             preparer: self,
             writer,
             ids_are_ours,
@@ -353,9 +371,15 @@ impl Preparer {
         };
         let mut items = Items::new(body, defaults, self.policy.items_max);
         let (mut plans, mut members) = (Vec::new(), Vec::new());
-        let mut buffers = Buffers::new(self.policy.inflated_bytes_max);
+        // What is decompressed is held, and so is the text that is taken out of it.
+        let inflate = |bytes: usize| allowance.takes(bytes.saturating_mul(2));
+        let mut buffers = Buffers::within(self.policy.inflated_bytes_max, &inflate);
         while let Some(item) = items.next_into(&mut members)? {
             plans.push(run.item(&item, &members, &mut buffers));
+            run.count_out();
+            if let Some(bytes) = allowance.refused.get() {
+                return Err(TooLarge::NoRoom { bytes });
+            }
             if run.out.len() > self.policy.batch_bytes_max {
                 return Err(TooLarge::Batch { limit: self.policy.batch_bytes_max });
             }
@@ -371,8 +395,47 @@ impl Preparer {
     }
 }
 
+/// The memory that a request may take.
+struct Allowance<'r> {
+    room: Room<'r>,
+    taken: Cell<u64>,
+    granted: Cell<u64>,
+    /// What was asked for in vain.
+    refused: Cell<Option<u64>>,
+}
+
+impl<'r> Allowance<'r> {
+    /// Nobody is asked before it takes twice what its body does: that is counted with the body.
+    fn new(room: Room<'r>, body_bytes: usize) -> Self {
+        const SMALL_BYTES: u64 = 64 << 10;
+        let granted = Cell::new((body_bytes as u64).saturating_mul(2).max(SMALL_BYTES));
+        Self { room, taken: Cell::new(0), granted, refused: Cell::new(None) }
+    }
+
+    /// Whether it may take so many bytes more.
+    fn takes(&self, bytes: usize) -> bool {
+        let taken = self.taken.get().saturating_add(bytes as u64);
+        self.taken.set(taken);
+        if taken <= self.granted.get() {
+            return true;
+        }
+        // A little more than needed, so that few ask often.
+        for ask in [taken.saturating_add(taken / 4), taken] {
+            if (self.room)(ask) {
+                self.granted.set(ask);
+                return true;
+            }
+        }
+        self.refused.set(Some(taken));
+        false
+    }
+}
+
 /// One request on its way through.
 struct Run<'r> {
+    allowance: &'r Allowance<'r>,
+    /// How much of `out` is counted (bytes).
+    out_counted: usize,
     preparer: &'r Preparer,
     writer: Option<Writer<'r>>,
     /// The `_id`s of the request are ours, not a client's.
@@ -389,7 +452,14 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    fn item(&mut self, item: &Item<'_>, members: &[Member<'_>], buffers: &mut Buffers) -> Plan {
+    /// Counts what was written since the last time. Whether there is room for it.
+    fn count_out(&mut self) -> bool {
+        let more = self.out.len().saturating_sub(self.out_counted);
+        self.out_counted = self.out_counted.max(self.out.len());
+        self.allowance.takes(more)
+    }
+
+    fn item(&mut self, item: &Item<'_>, members: &[Member<'_>], buffers: &mut Buffers<'_>) -> Plan {
         let name = match item.name.as_ref() {
             "create" => Cow::Borrowed("create"),
             "index" => Cow::Borrowed("index"),
@@ -481,7 +551,7 @@ impl Run<'_> {
         action: &Action<'_>,
         item: &Item<'_>,
         members: &[Member<'_>],
-        buffers: &mut Buffers,
+        buffers: &mut Buffers<'_>,
         id: &mut Option<String>,
     ) -> Fate {
         let settings = &self.preparer.policy.unwrap;
@@ -546,7 +616,9 @@ impl Run<'_> {
                 return ControlFlow::Break(());
             }
         }
-        if parts.sent.len() > policy.items_max || self.out.len() > policy.batch_bytes_max {
+        let is_much =
+            parts.sent.len() > policy.items_max || self.out.len() > policy.batch_bytes_max;
+        if is_much || !self.count_out() {
             parts.end = End::TooMany;
             return ControlFlow::Break(());
         }
@@ -874,7 +946,11 @@ pub(crate) fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> Strin
         part(event.text);
     }
     match rule {
-        None => part(event.stage.as_deref().unwrap_or_default()),
+        None => {
+            part(event.stage.as_deref().unwrap_or_default());
+            // One more thing that whoever forges events beforehand cannot know.
+            part(event.stage_time.as_deref().unwrap_or_default());
+        }
         Some((rule, once_per)) => {
             part(rule);
             if once_per == OncePer::Stage {

@@ -117,7 +117,7 @@ fn what_is_pushed_has_ids_of_ours() {
     let pushed = |ids: Ids| {
         let preparer = preparer(Policy { ids, ..policy() });
         let body = line.to_owned() + &event;
-        let pushed = preparer.prepare_pushed(body.as_bytes(), &defaults, now()).unwrap();
+        let pushed = preparer.prepare_pushed(&|_| true, body.as_bytes(), &defaults, now()).unwrap();
         let plain =
             prepared(&preparer, event.replace("\"_id\":\"0b\"", "\"_index\":\"x\"").as_bytes());
         let id = |(action, _): &(Value, Value)| action["create"]["_id"].clone();
@@ -348,7 +348,7 @@ fn a_batch_does_not_grow_beyond_measure() {
 fn subscription() -> String {
     let event = |id: u32, message: &str| json!({"id": format!("cw-{id}"), "timestamp": 1_772_359_200_000_u64, "message": message});
     json!({"messageType": "DATA_MESSAGE", "owner": "111122223333", "logGroup": "/aws/eks/demo/cluster",
-        "logStream": "kube-apiserver-0123", "logEvents": [
+        "logStream": "kube-apiserver-audit-0123", "logEvents": [
             event(1, &audit("a", "secrets")),
             event(2, &audit("b", "leases")),
             event(3, "I0301 10:00:00.200000      10 trace.go:236] Trace[1]: slow"),
@@ -377,7 +377,7 @@ fn an_item_becomes_many_documents_and_has_one_answer() {
                 "logs-kubernetes.audit_logs-prod",
                 "logs-k8scop.alerts-prod",
                 "logs-kubernetes.audit_logs-prod",
-                "logs-kubernetes.apiserver_logs-prod"
+                "logs-kubernetes.control_plane_logs-prod"
             ]
         );
         let ids: Vec<_> = out.iter().map(|(it, _)| it["create"]["_id"].clone()).collect();
@@ -437,7 +437,7 @@ fn more_parts_than_items_are_allowed() {
 fn what_is_not_wanted_is_dropped_unless_it_failed() {
     let map = "{objectRef.resource: [leases, secrets], user.username: mallory}";
     let drop = vec![rules::selection("d", &yaml_serde::from_str(map).unwrap()).unwrap()];
-    let lines_of = vec![(Component::Apiserver, LineRoute::Drop)];
+    let lines_of = vec![(Component::Other, LineRoute::Drop)];
     let policy = Policy { drop, lines_of, ..policy() };
     let preparer = preparer(policy);
     let prepared = one_item(&preparer, CREATE, &subscription());

@@ -1,4 +1,5 @@
 use std::{
+    cell::RefCell,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,7 +23,7 @@ use crate::{
     forward::{Delivery, Heads, Output, Passed, Product, Whole, may_pass_later, whole_of},
     json,
     metrics::Metrics,
-    prepare::{Letter, Prepared, Tally, TooLarge},
+    prepare::{Letter, Prepared, Room, Tally, TooLarge},
     unwrap::{Broken, Dropped, Provider, Reduced},
 };
 
@@ -349,9 +350,11 @@ fn prepare(
 ) -> Result<(Prepared, Option<Origin>, Share), Refusal> {
     let (body, share) = decoded(receiver, received, Input::Bulk)?;
     let is_empty = body.is_empty();
-    let (prepared, origin, share) = in_room(receiver, body, defaults, share, |body, defaults| {
-        receiver.preparer.prepare_for(who.map(Who::writer), body, defaults, Timestamp::now())
-    })?;
+    let (prepared, origin, share) =
+        in_room(receiver, body, defaults, share, |room, body, defaults| {
+            let writer = who.map(Who::writer);
+            receiver.preparer.prepare_for(writer, room, body, defaults, Timestamp::now())
+        })?;
     if prepared.item_count() == 0 {
         // Elasticsearch 8.19's words and status for a body without actions.
         let (kind, reason) = if is_empty {
@@ -379,14 +382,21 @@ pub(super) fn in_room(
     receiver: &Receiver,
     body: Bytes,
     defaults: Defaults,
-    mut share: Share,
-    prepare: impl FnOnce(&[u8], &Defaults) -> Result<Prepared, TooLarge>,
+    share: Share,
+    prepare: impl FnOnce(Room<'_>, &[u8], &Defaults) -> Result<Prepared, TooLarge>,
 ) -> Result<(Prepared, Option<Origin>, Share), Refusal> {
     // Before the work, not after it: a small body may have very many items. Each has a line at least.
     let items = memchr::memchr_iter(b'\n', &body).count().saturating_add(1);
+    let mut share = share;
     grow(&mut share, Prepared::weight_bytes_of(items.min(receiver.preparer.items_max())))?;
-    let prepared = prepare(&body, &defaults)
-        .map_err(|error| refusal(413, "content_too_long_exception", error.to_string()))?;
+    let shared = RefCell::new(share);
+    let room = |bytes| shared.borrow_mut().try_grow_to(bytes);
+    let prepared = prepare(&room, &body, &defaults);
+    let mut share = shared.into_inner();
+    let prepared = prepared.map_err(|error| match error {
+        TooLarge::NoRoom { bytes } if share.could_grow_to(bytes) => body::busy(),
+        error => refusal(413, "content_too_long_exception", error.to_string()),
+    })?;
     // What goes out and what is answered may be larger than what came in.
     let origin = receiver.dead_letters.is_some().then_some(Origin { body, defaults });
     // All of it may have to be kept.

@@ -179,14 +179,13 @@ fn prepare(
     }
     lines.extend(text.chars().map(|it| if matches!(it, '\n' | '\r') { ' ' } else { it }));
     lines.push('\n');
-    let prepared = receiver
-        .preparer
-        .prepare(lines.as_bytes(), &defaults, Timestamp::now())
-        .map_err(|error| refusal(413, "content_too_long_exception", error.to_string()))?;
+    let (prepared, origin, share) =
+        bulk::in_room(receiver, lines.into(), defaults, share, |room, body, defaults| {
+            receiver.preparer.prepare_for(None, room, body, defaults, Timestamp::now())
+        })?;
     let is_file = matches!(receiver.forwarder.output(), Output::File(_));
     if prepared.counts.audit_sum() != 1 && !is_file {
         return Ok(None);
     }
-    let origin = receiver.dead_letters.is_some().then(|| Origin { body: lines.into(), defaults });
     Ok(Some((prepared, origin, share)))
 }

@@ -329,7 +329,7 @@ pub fn each(
     members: &[Member<'_>],
     depth: usize,
     settings: &Settings,
-    buffers: &mut Buffers,
+    buffers: &mut Buffers<'_>,
     take: &mut dyn FnMut(Part<'_>) -> Flow,
 ) {
     let root = Root::read(members);

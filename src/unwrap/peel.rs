@@ -7,6 +7,7 @@ use super::{
     Broken, Found, Line, Part, Piece, Settings, Unread,
     carriers::{azure, cloudwatch, google, list, openshift, strings},
     control_plane::{self, Component},
+    decode::Inflation,
     elastic,
     envelope::{Envelope, Provider},
     gke,
@@ -33,38 +34,38 @@ pub(super) type Sink<'s> = dyn FnMut(Part<'_>) -> Flow + 's;
 
 /// Texts that were taken out of others, one for each carrier; and how much more may be decompressed.
 #[derive(Debug)]
-pub struct Buffers {
-    levels: [String; Buffers::LEVELS],
-    left_bytes: usize,
-    left_looks_bytes: usize,
+pub struct Buffers<'r> {
+    levels: [String; BUFFERS],
+    inflation: Inflation<'r>,
 }
 
-impl Buffers {
-    /// Most texts in each other: the longest known way takes five (a subscription in gzip and base64, in a record,
-    /// in `message`, and its event written anew).
-    pub const LEVELS: usize = 8;
+/// Most texts in each other: the longest known way takes five (a subscription in gzip and base64, in a record, in
+/// `message`, and its event written anew).
+pub(super) const BUFFERS: usize = 8;
 
-    /// Buffers for documents that may be decompressed to `left_bytes` in all.
+impl<'r> Buffers<'r> {
+    /// Buffers for documents that may be decompressed to `bytes_max` in all.
     #[must_use]
-    pub fn new(left_bytes: usize) -> Self {
-        Self { levels: Default::default(), left_bytes, left_looks_bytes: left_bytes }
+    pub fn new(bytes_max: usize) -> Self {
+        Self { levels: Default::default(), inflation: Inflation::new(bytes_max, None) }
+    }
+
+    /// The same; before more memory is taken, `room` is asked for that many bytes more.
+    #[must_use]
+    pub fn within(bytes_max: usize, room: &'r dyn Fn(usize) -> bool) -> Self {
+        Self { levels: Default::default(), inflation: Inflation::new(bytes_max, Some(room)) }
     }
 
     pub(super) fn all(&mut self) -> Levels<'_> {
-        Levels {
-            buffers: &mut self.levels,
-            left_bytes: &mut self.left_bytes,
-            left_looks_bytes: &mut self.left_looks_bytes,
-        }
+        self.inflation.now.set(0);
+        Levels { buffers: &mut self.levels, inflation: &self.inflation }
     }
 }
 
 /// The buffers that are left.
 pub(super) struct Levels<'b> {
     buffers: &'b mut [String],
-    pub(super) left_bytes: &'b mut usize,
-    /// How much more may be decompressed only to see what it is.
-    pub(super) left_looks_bytes: &'b mut usize,
+    pub(super) inflation: &'b Inflation<'b>,
 }
 
 impl Levels<'_> {
@@ -72,8 +73,7 @@ impl Levels<'_> {
     pub(super) fn next(&mut self) -> Option<(&mut String, Levels<'_>)> {
         let (first, buffers) = self.buffers.split_first_mut()?;
         first.clear();
-        let (left_bytes, left_looks_bytes) = (&mut *self.left_bytes, &mut *self.left_looks_bytes);
-        Some((first, Levels { buffers, left_bytes, left_looks_bytes }))
+        Some((first, Levels { buffers, inflation: self.inflation }))
     }
 }
 

@@ -455,7 +455,7 @@ const SMALL: &str =
 fn carriers_deeper_than_allowed_are_kept() {
     let gelf = |inner: &str| format!(r#"{{"short_message":{}}}"#, quoted(inner));
     let mut document = SMALL.to_owned();
-    for depth in 1..=Buffers::LEVELS {
+    for depth in 1..=peel::BUFFERS {
         document = gelf(&document);
         assert_eq!(audits_of(&document).len(), 1, "{depth}");
     }
@@ -469,7 +469,7 @@ fn carriers_deeper_than_allowed_are_kept() {
     let list =
         format!(r#"{{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[{bare},{bare}]}}"#);
     let mut document = list;
-    for _ in 0..Buffers::LEVELS {
+    for _ in 0..peel::BUFFERS {
         document = gelf(&document);
     }
     let parts = parts_of(&document);

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use flate2::{
     Compression,
     write::{GzEncoder, ZlibEncoder},
@@ -360,6 +361,42 @@ async fn small_bodies_that_become_much_stay_within_the_budget() {
         statuses.iter().all(|it| matches!(it, 200 | 429)) && statuses.contains(&200),
         "{statuses:?}"
     );
+    assert!(grown < 3 * 40 * MIB as u64, "{grown} bytes for a budget of 40 MiB");
+    k8scop.check_balance().await;
+}
+
+#[tokio::test]
+async fn small_documents_that_become_much_stay_within_the_budget() {
+    let fake = Fake::start(|_, _| Reaction::Items(vec![201])).await;
+    let config = format!(
+        "output: {}\nlimits: {{in_flight_bytes_max: {}, body_bytes_max: {}, decoded_bytes_max: {}}}\n",
+        fake.url(),
+        40 * MIB,
+        10 * MIB,
+        10 * MIB
+    );
+    let k8scop = K8scop::start(&config).await;
+    let before = memory_bytes(k8scop.pid(), "VmHWM");
+    let event = audit_event(1, &json!({"requestObject": {"data": "x".repeat(9 * MIB)}}));
+    let logs = json!({"messageType": "DATA_MESSAGE", "logGroup": "/aws/eks/plum/cluster", "logStream": "kube-apiserver-audit-0",
+        "logEvents": [{"id": "1", "timestamp": 1, "message": event}]});
+    let data = BASE64_STANDARD.encode(gzip(logs.to_string().as_bytes()));
+    let body =
+        format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{{\"awslogs\":{{\"data\":\"{data}\"}}}}\n");
+    let len = body.len();
+    let mut tasks = JoinSet::new();
+    for _ in 0..48 {
+        let (url, body) = (k8scop.url("/_bulk"), body.clone());
+        tasks.spawn(async move {
+            client().post(url).body(body).send().await.unwrap().status().as_u16()
+        });
+    }
+    let statuses = tasks.join_all().await;
+    let grown = memory_bytes(k8scop.pid(), "VmHWM") - before;
+    tell(format_args!(
+        "48 bodies of {len} bytes, one event of 9 MiB each: +{} KiB for a budget of 40 MiB, {statuses:?}",
+        grown >> 10
+    ));
     assert!(grown < 3 * 40 * MIB as u64, "{grown} bytes for a budget of 40 MiB");
     k8scop.check_balance().await;
 }

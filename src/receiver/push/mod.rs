@@ -312,9 +312,10 @@ async fn deliver(
         }
         let index = Some(worker.push.settings.index.clone());
         let defaults = Defaults { index, ..Defaults::default() };
-        let prepared = bulk::in_room(&worker, lines.into(), defaults, share, |body, defaults| {
-            worker.preparer.prepare_pushed(body, defaults, Timestamp::now())
-        })?;
+        let prepared =
+            bulk::in_room(&worker, lines.into(), defaults, share, |room, body, defaults| {
+                worker.preparer.prepare_pushed(room, body, defaults, Timestamp::now())
+            })?;
         Ok((Some(prepared), request_id))
     })
     .await;

@@ -243,7 +243,7 @@ pub(in super::super) fn records(
 ) -> Flow {
     // Looking does not use up what may be decompressed for the reading, but has a limit of its own.
     let mut is_ours = |record: &str| match data(record) {
-        Some(data) => decode::is_kubernetes(&data, levels.left_looks_bytes),
+        Some(data) => decode::is_kubernetes(&data, levels.inflation),
         None => Ok(peel::is_known(record) || json::get(record, "body").is_some_and(is_candidate)),
     };
     let found = json::elements(records).map(&mut is_ours).find(|it| *it != Ok(false));
