@@ -366,6 +366,7 @@ impl Preparer {
             slots: Vec::new(),
             scratch: Scratch::default(),
             last_index: None,
+            is_deep: false,
             counts: Counts::default(),
             hits: Vec::new(),
         };
@@ -446,6 +447,8 @@ struct Run<'r> {
     slots: Vec<Range<usize>>,
     scratch: Scratch,
     last_index: Option<Arc<str>>,
+    /// Whether the item's document is deeper than is allowed.
+    is_deep: bool,
     counts: Counts,
     /// The rule of every hit.
     hits: Vec<usize>,
@@ -471,6 +474,7 @@ impl Run<'_> {
             Some(writer) => writer.check(action.op, &action.index),
             None => Ok(()),
         };
+        self.is_deep = item.depth > self.preparer.policy.depth_max;
         let fate = match item.action.as_ref().map(|it| (it, allowed(it))) {
             // What cannot be read may be kept as a dead letter: only of who may write there.
             Err(refusal) => Fate::Refused(match &self.writer {
@@ -504,14 +508,10 @@ impl Run<'_> {
     fn as_it_came(&mut self, action: &Action<'_>, item: &Item<'_>) -> Fate {
         let limit = self.preparer.policy.depth_max;
         if item.depth > limit {
-            return Fate::Refused(Refusal {
-                status: 400,
-                kind: "document_parsing_exception",
-                reason: format!(
-                    "the document is {} levels deep, {limit} are allowed (limits.depth_max)",
-                    item.depth
-                ),
-            });
+            let levels = format!("the document is {} levels deep", item.depth);
+            return Fate::Refused(unreadable(format!(
+                "{levels}, {limit} are allowed (limits.depth_max)"
+            )));
         }
         let start = self.out.len();
         action.write(self.defaults, &mut self.out);
@@ -533,11 +533,17 @@ impl Run<'_> {
         let lines = self.out.as_bytes().get(start..).unwrap_or_default();
         if memchr::memchr_iter(b'\n', lines).count() > 2 {
             self.out.truncate(start);
-            return Err(Refusal {
-                status: 400,
-                kind: "document_parsing_exception",
-                reason: "the document cannot be written on one line".into(),
-            });
+            return Err(unreadable("the document cannot be written on one line".into()));
+        }
+        // What stands beside an event, and what is no body in it, stays in its document however deep it is.
+        let limit = self.preparer.policy.depth_max;
+        let may_be_deep = self.is_deep || holds == Holds::EventAndText;
+        let document = self.out.get(start..).and_then(|it| it.split_once('\n')).map(|(_, it)| it);
+        if may_be_deep && document.is_some_and(|it| json::check(it, limit).is_err()) {
+            self.out.truncate(start);
+            let reason =
+                format!("the document is more than {limit} levels deep (limits.depth_max)");
+            return Err(unreadable(reason));
         }
         self.slots.push(start..self.out.len());
         let slot = self.slots.len() - 1;
@@ -1237,6 +1243,10 @@ fn worse(one: Option<Refusal>, other: Option<Refusal>) -> Option<Refusal> {
         (Some(one), Some(other)) if !may_pass(&one) && may_pass(&other) => Some(other),
         (one, other) => one.or(other),
     }
+}
+
+fn unreadable(reason: String) -> Refusal {
+    Refusal { status: 400, kind: "document_parsing_exception", reason }
 }
 
 fn unavailable(reason: &str) -> Refusal {

@@ -434,6 +434,26 @@ fn more_parts_than_items_are_allowed() {
 }
 
 #[test]
+fn nothing_deeper_than_allowed_goes_out() {
+    let preparer = preparer(Policy { depth_max: 20, ..policy() });
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let event = audit("a", "nodes");
+    let beside = in_message(&event).replacen('{', &format!("{{\"x\":{},", deep(30)), 1);
+    let inside = in_message(&event.replacen('{', &format!("{{\"x\":{},", deep(2000)), 1));
+    for document in [beside, inside] {
+        let prepared = one_item(&preparer, r#"{"create":{"_index":"x"}}"#, &document);
+        assert_eq!(prepared.batch.slot_count(), 0);
+        assert_eq!(reply(&prepared, &[]).0["items"][0]["create"]["status"], 400);
+    }
+    // A deep body hides nothing.
+    let body = event.replacen('{', &format!("{{\"requestObject\":{},", deep(2000)), 1);
+    for document in [in_message(&body), body] {
+        let prepared = one_item(&preparer, r#"{"create":{"_index":"x"}}"#, &document);
+        assert_eq!(outgoing(&prepared)[0].1["kubernetes"]["audit"]["auditID"], "a");
+    }
+}
+
+#[test]
 fn what_is_not_wanted_is_dropped_unless_it_failed() {
     let map = "{objectRef.resource: [leases, secrets], user.username: mallory}";
     let drop = vec![rules::selection("d", &yaml_serde::from_str(map).unwrap()).unwrap()];
