@@ -721,9 +721,17 @@ fn looks_like_audit(text: &str) -> bool {
     has("audit.k8s.io/") && has("kind") || has("\"auditID\":") && has("\"stage\":")
 }
 
+/// Whether a k8scop wrote the document of the line: what is left in it of the line has no header.
+fn is_written(component: Component, way: &Way<'_>) -> bool {
+    let dataset = || json::get(json::member(way.base, "event")?, "dataset").and_then(json::string);
+    !way.is_split && dataset().is_some_and(|it| it == component.dataset())
+}
+
 fn line(text: &str, way: &Way<'_>, sink: &mut Sink<'_>) -> Flow {
     match way.component(text.trim_ascii_start()) {
-        Some(component) if !text.is_empty() => sink(Part::Line(Line { way, component, text })),
+        Some(component) if !text.is_empty() && !is_written(component, way) => {
+            sink(Part::Line(Line { way, component, text }))
+        }
         _ => way.other(text, sink),
     }
 }

@@ -402,3 +402,111 @@ fn an_event_that_cannot_be_read_is_marked_and_kept() {
         assert_eq!(parts_of(&document, &settings()), [("other", String::new())]);
     }
 }
+
+#[test]
+fn carriers_in_each_other_have_an_end() {
+    const LEVELS: usize = 5_000;
+    for (open, close) in [
+        (r#"{"message":"#, "}"),
+        (r#"{"records":["#, "]}"),
+        (r#"{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":["#, "]}"),
+        (
+            r#"{"messageType":"DATA_MESSAGE","logGroup":"/aws/eks/c/cluster","logEvents":[{"message":"#,
+            "}]}",
+        ),
+    ] {
+        let document = format!("{}{AUDIT}{}", open.repeat(LEVELS), close.repeat(LEVELS));
+        let [(name, out)] = <[_; 1]>::try_from(parts_of(&document, &settings())).unwrap();
+        assert!(matches!(name, "broken" | "piece"), "{open}: {name}");
+        assert!(out.contains(TAG_UNWRAP_FAILED) && out.contains("a-1"));
+        let document = format!("{}{AUDIT}{}", open.repeat(8), close.repeat(8));
+        assert!(matches!(parts_of(&document, &settings())[0].0, "message" | "root"), "{open}");
+    }
+}
+
+#[test]
+fn an_event_goes_out_on_one_line_whatever_is_around_it() {
+    let value: Value = serde_json::from_str(AUDIT).unwrap();
+    let pretty = serde_json::to_string_pretty(&value).unwrap();
+    let (first, rest) = pretty.split_at(pretty.len() / 2);
+    for document in [
+        json!({"message": format!("\u{feff}{pretty}")}),
+        json!({"message": format!("2026-03-01T10:00:00.000000000Z stdout F {pretty}")}),
+        json!({"message": format!("{pretty}\n{pretty} and more")}),
+        json!({"messageType": "DATA_MESSAGE", "logGroup": GROUP, "logStream": "kube-apiserver-audit-0",
+            "logEvents": [{"id": "1", "timestamp": 1, "message": first}, {"id": "2", "timestamp": 1, "message": rest}]}),
+    ] {
+        let parts = parts_of(&document.to_string(), &settings());
+        let (_, out) = &parts[0];
+        assert!(!out.contains('\n') && out.contains("\"audit\":"), "{out}");
+    }
+}
+
+#[test]
+fn what_carries_nothing_passes_as_it_came() {
+    for document in [
+        json!({"resourceLogs": [{"resource": {"attributes": [{"key": "k8s.io"}]}, "scopeLogs": []}], "x": 1}),
+        json!({"messageType": "DATA_MESSAGE", "logGroup": GROUP, "logEvents": [], "x": 1}),
+    ] {
+        assert_eq!(parts_of(&document.to_string(), &settings()), [("other", String::new())]);
+    }
+}
+
+#[test]
+fn a_converted_entry_without_a_path_is_not_converted_again() {
+    let entry = json!({"protoPayload": {"methodName": "io.k8s.core.v1.pods.get", "serviceName": "k8s.io",
+        "authenticationInfo": {"principalEmail": "alice@example.com"}}, "insertId": "i"});
+    let (_, first, text) = unwrapped_with(&entry.to_string(), &settings()).unwrap();
+    assert_eq!(first["user"]["name"], "alice@example.com");
+    assert_eq!(unwrapped_with(&text, &settings()).unwrap().1, first);
+}
+
+#[test]
+fn keys_with_dots_beside_a_carrier_hide_nothing() {
+    let data = BASE64_STANDARD.encode(AUDIT);
+    let document = json!({"awslogs": {"data": data}, "a.b": 1});
+    check_event_fields(&unwrapped(&document));
+}
+
+#[test]
+fn what_is_too_deep_in_carriers_is_kept() {
+    let event = AUDIT.replacen("\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",", "", 1);
+    let mut text = format!("[{event},{AUDIT}]");
+    for _ in 0..peel::BUFFERS {
+        text = json!({ "message": text }).to_string();
+    }
+    let parts = parts_of(&text, &settings());
+    assert!(
+        parts.iter().all(|(name, out)| *name == "piece" && out.contains("mallory")),
+        "{parts:?}"
+    );
+}
+
+#[test]
+fn looking_into_records_is_bounded() {
+    let zeros = {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut out, &vec![b'0'; 1 << 19]).unwrap();
+        BASE64_STANDARD.encode(out.finish().unwrap())
+    };
+    let records =
+        |count: usize| json!({"records": vec![json!({"data": zeros}); count]}).to_string();
+    assert_eq!(parts_of(&records(2), &settings()), [("other", String::new())]);
+    let [(name, out)] = <[_; 1]>::try_from(parts_of(&records(3), &settings())).unwrap();
+    assert!(name == "broken" && out.contains(TAG_UNWRAP_FAILED));
+}
+
+#[test]
+fn a_second_k8scop_leaves_lines_as_they_are() {
+    for (stream, line) in [
+        ("kube-apiserver-0", "E0301 10:00:00.200000 10 trace.go:236] \"Trace\" err=\"no\""),
+        ("authenticator-0", "time=\"2026-03-01T10:00:00Z\" level=info msg=\"access granted\""),
+        ("kube-scheduler-0", "  the rest of an entry"),
+        ("unknown-0", "I0301 10:00:00.200000 10 trace.go:236] text"),
+    ] {
+        let document = json!({"message": line, "aws": {"cloudwatch": {"log_group": GROUP, "log_stream": stream}}});
+        let first = parts_of(&document.to_string(), &settings());
+        assert_eq!(first[0].0, "line");
+        assert_eq!(parts_of(&first[0].1, &settings()), [("other", String::new())], "{line}");
+    }
+}
