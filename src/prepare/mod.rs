@@ -9,6 +9,7 @@ mod dead_letter;
 use std::{
     borrow::Cow,
     cell::Cell,
+    collections::HashMap,
     fmt::Write,
     ops::{ControlFlow, Range},
     slice,
@@ -671,7 +672,7 @@ impl Run<'_> {
         let dataset = line.component.dataset();
         let labels =
             Labels { data_stream: Some((dataset, namespace.as_ref())), ..Labels::default() };
-        let made = parts.record_id(id, action, line.is_split(), line.record());
+        let made = parts.record_id(id, action, line.is_split(), line.record(), line.text);
         let start = self.out.len();
         let final_id = made.as_deref().or(id.as_deref().filter(|_| !line.is_split()));
         let target = format!("logs-{dataset}-{namespace}");
@@ -701,7 +702,7 @@ impl Run<'_> {
         if let Some(reason) = piece.broken {
             self.count_broken(reason);
         }
-        let made = parts.record_id(id, action, true, piece.record());
+        let made = parts.record_id(id, action, true, piece.record(), piece.text);
         let start = self.out.len();
         match &made {
             Some(made) => action.write_with_id(Op::Create, made, self.defaults, &mut self.out),
@@ -846,6 +847,8 @@ struct Parts {
     made_id: Option<String>,
     /// Records that have no id of their own.
     unnamed: u64,
+    /// How often each id was made of a record and its text.
+    made: HashMap<String, u64>,
 }
 
 /// How it ended.
@@ -867,12 +870,20 @@ impl Parts {
         action: &Action<'_>,
         is_split: bool,
         record: Option<Record<'_>>,
+        text: &str,
     ) -> Option<String> {
         if !is_split && id.is_some() && action.op == Op::Create {
             return None;
         }
         if let Some(Record { source: [group, stream], id }) = record {
-            return Some(hashed(&["record", group, stream, id]));
+            // A record may have become several, here or in the shipper: what is another text is another document.
+            let made = hashed(&["record", group, stream, id, text]);
+            let before = self.made.entry(made.clone()).or_default();
+            *before += 1;
+            return Some(match *before {
+                1 => made,
+                count => hashed(&["again", &made, &count.to_string()]),
+            });
         }
         self.unnamed += 1;
         let id = id.as_ref()?;

@@ -434,6 +434,34 @@ fn more_parts_than_items_are_allowed() {
 }
 
 #[test]
+fn parts_of_one_record_do_not_hide_each_other() {
+    let event = audit("a", "nodes");
+    let preparer = preparer(policy());
+    let cloudwatch = json!({"log_group": "/aws/eks/demo/cluster", "log_stream": "kube-apiserver-0", "event_id": "7"});
+    let one =
+        |message: &str| json!({"message": message, "aws": {"cloudwatch": cloudwatch}}).to_string();
+    let ids = |documents: &[String]| -> Vec<String> {
+        let body: String = documents
+            .iter()
+            .map(|it| format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{it}\n"))
+            .collect();
+        let prepared = prepared(&preparer, body.as_bytes());
+        outgoing(&prepared).iter().map(|(action, _)| action["create"]["_id"].to_string()).collect()
+    };
+    // Several in one record, two of them the same; and lines that a shipper took out of one record.
+    let several = one(&json!([event, "one", "two", "one"]).to_string());
+    let lines =
+        [one("I0301 10:00:00.000000 1 a.go:1] x"), one("I0301 10:00:00.000000 1 a.go:1] y")];
+    for documents in [&[several][..], &lines] {
+        let mut all = ids(documents);
+        assert_eq!(all, ids(documents), "sent again, they are the same");
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), if documents.len() == 1 { 4 } else { 2 });
+    }
+}
+
+#[test]
 fn nothing_deeper_than_allowed_goes_out() {
     let preparer = preparer(Policy { depth_max: 20, ..policy() });
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
