@@ -437,7 +437,7 @@ fn more_parts_than_items_are_allowed() {
 fn parts_of_one_record_do_not_hide_each_other() {
     let event = audit("a", "nodes");
     let preparer = preparer(policy());
-    let cloudwatch = json!({"log_group": "/aws/eks/demo/cluster", "log_stream": "kube-apiserver-0", "event_id": "7"});
+    let cloudwatch = json!({"log_group": "/aws/eks/demo/cluster", "log_stream": "kube-apiserver-audit-0", "event_id": "7"});
     let one =
         |message: &str| json!({"message": message, "aws": {"cloudwatch": cloudwatch}}).to_string();
     let ids = |documents: &[String]| -> Vec<String> {

@@ -88,7 +88,9 @@ pub(super) fn fill(
     orchestrator(found, overlay);
     envelope(way, overlay);
     if found.keeps_text(settings) {
-        overlay.text(&["event", "original"], event.text);
+        if !has_original(way) {
+            overlay.text(&["event", "original"], event.text);
+        }
     } else if way.taken == Some(Taken::Original) {
         overlay.remove(&["event", "original"]);
     }
@@ -105,6 +107,12 @@ pub(super) fn fill(
     if !new_tags.is_empty() {
         tags(way.base, &new_tags, overlay);
     }
+}
+
+/// Whether a decoded event came with its text: a k8scop or an integration that took parts of it away kept it whole.
+fn has_original(way: &Way<'_>) -> bool {
+    let original = || json::get(json::member(way.base, "event")?, "original");
+    way.taken == Some(Taken::Keys(&[])) && original().is_some_and(|it| it.starts_with("\"{"))
 }
 
 /// The data stream that a document is rerouted to.

@@ -506,6 +506,10 @@ pub(super) fn text(
     if way.component_of_stream().is_some() {
         return line(as_line, way, sink);
     }
+    // Behind what stood around it there may be JSON of several lines.
+    let is_many_lines = text.starts_with(['{', '[']) && text.contains(['\r', '\n']);
+    let joined = if is_many_lines && is_json(text) { in_one_line(text) } else { None };
+    let text = joined.as_deref().unwrap_or(text);
     if text.starts_with('{') {
         let mut members = Vec::with_capacity(20);
         return match json::object(text, json::DEPTH_MAX, &mut members) {
