@@ -5,19 +5,22 @@
 
 #![no_main]
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use k8scop::{
     bulk::{AnswerItem, Defaults, Item, Items, Op, OutgoingBatch, TooManyItems},
     classify::Classifier,
     json::Member,
     prepare::{
-        AlertTarget, DATASET_ALERTS, DATASET_LOGS, Ids, Policy, Prepared, Preparer, Route, Tally,
-        TooLarge, is_namespace,
+        AlertTarget, DATASET_ALERTS, DATASET_LOGS, Ids, LineRoute, Policy, Prepared, Preparer,
+        Route, Tally, TooLarge, is_namespace,
     },
-    unwrap::{self, Objects, Reduced, TAG_UNWRAP_FAILED},
+    unwrap::{self, Component, Reduced, TAG_UNWRAP_FAILED},
 };
-use k8scop_fuzz::{built_in_rules, chosen, is_json, now, pairs, value};
+use k8scop_fuzz::{built_in_rules, chosen, depth, is_json, now, pairs, parts::OBJECTS, value};
 
 /// Most items of a request here.
 const ITEMS_MAX: usize = 40;
@@ -35,6 +38,9 @@ fn preparer(variant: u8) -> Preparer {
     let policy = Policy {
         route: if variant & 1 == 0 { Route::Reroute } else { Route::Keep },
         namespace: "default".into(),
+        drop: Vec::new(),
+        lines: [LineRoute::Reroute, LineRoute::Keep, LineRoute::Drop][usize::from(variant) % 3],
+        lines_of: vec![(Component::Scheduler, LineRoute::Reroute)],
         ids: if variant & 2 == 0 { Ids::Audit } else { Ids::Elasticsearch },
         alerts: match variant & 4 {
             0 => AlertTarget::DataStream,
@@ -45,16 +51,15 @@ fn preparer(variant: u8) -> Preparer {
             objects: OBJECTS[usize::from(variant) % OBJECTS.len()],
             depth_max: DEPTH_MAX,
             cluster: (variant & 1 == 0).then(|| "c\"\n".into()),
+            from_containers: variant != 5,
         },
         items_max: ITEMS_MAX,
         depth_max: DEPTH_MAX,
         batch_bytes_max: 1 << 24,
+        inflated_bytes_max: 1 << 20,
     };
     Preparer::new(policy, Classifier::new(built_in_rules()).expect("the rules that are built in"))
 }
-
-const OBJECTS: [Objects; 5] =
-    [Objects::DropMetadata, Objects::Slim, Objects::String, Objects::Flattened, Objects::Full];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((flags, data)) = chosen(data) else { return };
@@ -75,6 +80,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     batch_is_sound(&prepared.batch, &items, flags & 7);
     let again = preparer.prepare(body, &defaults, now()).expect("a batch");
     assert_eq!(whole(&again.batch), whole(&prepared.batch), "the same twice");
+    beside_another(preparer, body, &defaults, &prepared);
     replies(&prepared, &items, answers);
     for form in [Reduced::WithoutObjects, Reduced::TextOnly] {
         let refused: Vec<_> = (0..prepared.batch.slot_count()).map(|_| answer(400)).collect();
@@ -87,6 +93,18 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         }
     }
 });
+
+/// What became of the items does not depend on those before them.
+fn beside_another(preparer: &Preparer, body: &[u8], defaults: &Defaults, prepared: &Prepared) {
+    const OTHER: &[u8] = b"{\"create\":{\"_index\":\"s\"}}\n{\"s\":1}\n";
+    if body.starts_with("\u{feff}".as_bytes()) || prepared.item_count() >= ITEMS_MAX {
+        return;
+    }
+    let with = |body: &[u8]| preparer.prepare(body, defaults, now()).expect("a batch");
+    let both = with(&[OTHER, body].concat());
+    let expected = [whole(&with(OTHER).batch), whole(&prepared.batch)].concat();
+    assert_eq!(whole(&both.batch), expected, "other items before");
+}
 
 fn defaults(kind: u8, data: &[u8]) -> (Defaults, &[u8]) {
     let (said, body) = match data.iter().position(|it| *it == 0).filter(|_| kind & 3 > 1) {
@@ -229,6 +247,7 @@ fn batch_is_sound(batch: &OutgoingBatch, items: &[Shape], variant: u8) {
             it.len() == 10 && it.chars().all(|it| it.is_ascii_digit() || it == '.')
         });
         (variant & 1 == 0 && stream(DATASET_LOGS))
+            || Component::ALL.iter().any(|it| stream(it.dataset()))
             || if variant & 4 == 0 { stream(DATASET_ALERTS) } else { daily }
     };
     let mut bytes = Vec::new();
@@ -255,6 +274,9 @@ fn batch_is_sound(batch: &OutgoingBatch, items: &[Shape], variant: u8) {
                 document.starts_with(['{', ' ', '\t', '\r']) && is_json(document),
                 "{document}"
             );
+            if name != "update" {
+                assert!(depth(document) <= DEPTH_MAX, "too deep: {document}");
+            }
         }
         if let Some(target) = value(target) {
             let keys = pairs(lines[0]).map(|it| it.len());
@@ -265,6 +287,27 @@ fn batch_is_sound(batch: &OutgoingBatch, items: &[Shape], variant: u8) {
         }
     }
     assert_eq!(bytes, whole(batch), "the slots are the body");
+    ids_are_own(batch, items);
+}
+
+/// No line has the `_id` of another one: what is told as there already would be lost. Ids of clients are theirs.
+fn ids_are_own(batch: &OutgoingBatch, items: &[Shape]) {
+    if items.iter().any(|it| it.id.is_some()) {
+        return;
+    }
+    let mut all = BTreeMap::new();
+    for slot in 0..batch.slot_count() {
+        let text = text(batch, slot);
+        let Some((action, document)) = text.split_once('\n') else { continue };
+        let is_event = document.contains("\"audit\":") || action.contains(DATASET_ALERTS);
+        if is_event || !action.contains("\"_id\":") {
+            continue;
+        }
+        let Some(document) = value(document) else { continue };
+        let message = document["message"].to_string();
+        let first = all.entry(action.to_owned()).or_insert_with(|| message.clone());
+        assert_eq!(*first, message, "two documents are {action}");
+    }
 }
 
 fn answer(status: u16) -> AnswerItem {
@@ -309,11 +352,13 @@ fn reply(prepared: &Prepared, items: &[Shape], answers: &[AnswerItem]) -> Replie
     assert_eq!(root["errors"].as_bool(), Some(errors));
     let count =
         |wanted: &dyn Fn(u64) -> bool| statuses.iter().filter(|it| wanted(**it)).count() as u64;
-    let all = tally.stored + tally.duplicate + tally.rejected + tally.returned;
+    assert!(!text.contains("cannot be written on one line"), "the last line of defence: {text}");
+    let all = tally.stored + tally.duplicate + tally.rejected + tally.returned + tally.dropped;
     assert_eq!(all, items.len() as u64, "{tally:?}");
     assert_eq!(tally.returned, count(&|it| it == 429 || it >= 500));
     let told = count(&|it| it < 300);
-    assert!(tally.stored <= told && told <= tally.stored + tally.duplicate, "{tally:?}");
+    let stored = tally.stored + tally.dropped;
+    assert!(stored <= told && told <= stored + tally.duplicate, "{tally:?}");
     Replied { tally, statuses }
 }
 
@@ -342,8 +387,13 @@ fn replies(prepared: &Prepared, items: &[Shape], seed: u8) {
     assert!(owners.is_sorted());
     if slots <= FAILING_MAX {
         owners.dedup();
-        let sent: Vec<usize> = (0..items.len()).filter(|it| stored.statuses[*it] < 300).collect();
-        assert_eq!(owners, sent, "what is told as stored was sent");
+        let told: Vec<usize> = (0..items.len()).filter(|it| stored.statuses[*it] < 300).collect();
+        assert!(owners.iter().all(|it| told.contains(it)), "what was sent is told as stored");
+        assert_eq!(
+            told.len() as u64,
+            owners.len() as u64 + stored.tally.dropped,
+            "what is told as stored was sent, or not wanted"
+        );
     }
 
     let pick = |slot: usize| {
@@ -368,6 +418,7 @@ fn document(batch: &OutgoingBatch, slot: usize, item: &Shape) {
         return;
     }
     assert!(matches!(op, Op::Index | Op::Create), "{op:?} became {document}");
-    let found = document.contains("\"audit\":") || document.contains(TAG_UNWRAP_FAILED);
+    let told = ["\"audit\":", TAG_UNWRAP_FAILED, "\"message\":"];
+    let found = told.iter().any(|it| document.contains(it));
     assert!(found, "{} became {document}", item.source);
 }

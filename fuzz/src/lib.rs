@@ -1,11 +1,16 @@
 //! What several fuzz targets ask. Answers come from `serde_json` and from plain loops, never from the code under
 //! test.
 
+pub mod parts;
+
+use std::io::Read;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 /// Whether `text` is one JSON value by its grammar. `serde_json` looks at nothing else when the value is
 /// ignored: neither at the range of numbers nor at halves of surrogate pairs, and at any depth (1.0,
@@ -48,12 +53,47 @@ pub fn has_key_twice(text: &str) -> Option<bool> {
     serde_json::from_str::<Keys>(text).ok().map(|it| it.twice)
 }
 
+/// Whether no object in `text`, nor in what its strings hold as JSON, base64 or gzip, has a key twice. False where
+/// nobody can tell.
+#[must_use]
+pub fn is_unique(text: &str) -> bool {
+    let values = serde_json::Deserializer::from_str(text).into_iter::<Box<RawValue>>();
+    // What stands behind the last whole value is no JSON, or was cut.
+    values.map_while(Result::ok).all(|it| {
+        has_key_twice(it.get()) == Some(false)
+            && value(it.get()).is_some_and(|it| has_unique_texts(&it))
+    })
+}
+
+fn has_unique_texts(value: &Value) -> bool {
+    match value {
+        Value::String(text) => is_unique_inside(text),
+        Value::Array(all) => all.iter().all(has_unique_texts),
+        Value::Object(all) => all.values().all(has_unique_texts),
+        _ => true,
+    }
+}
+
+/// Whether the texts inside a string are unique.
+fn is_unique_inside(text: &str) -> bool {
+    let open = |it: &str| it.find(['{', '[']).is_none_or(|at| is_unique(&it[at..]));
+    if text.len() < 16 || text.contains([' ', '{']) {
+        return open(text);
+    }
+    let Ok(bytes) = BASE64_STANDARD.decode(text) else { return open(text) };
+    let mut out = Vec::new();
+    // What cannot be read to its end is not read by others either.
+    flate2::read::MultiGzDecoder::new(&bytes[..]).take(1 << 22).read_to_end(&mut out).ok();
+    let out = if out.is_empty() { bytes } else { out };
+    open(&String::from_utf8_lossy(&out))
+}
+
 /// The members of an object in order, with those that are there twice; `None` for any other text.
 #[must_use]
-pub fn pairs(text: &str) -> Option<Vec<(String, Box<serde_json::value::RawValue>)>> {
+pub fn pairs(text: &str) -> Option<Vec<(String, Box<RawValue>)>> {
     struct Pairs;
     impl<'de> Visitor<'de> for Pairs {
-        type Value = Vec<(String, Box<serde_json::value::RawValue>)>;
+        type Value = Vec<(String, Box<RawValue>)>;
 
         fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             out.write_str("an object")

@@ -44,6 +44,9 @@ pub struct Buffers<'r> {
 pub(super) const BUFFERS: usize = 8;
 
 impl<'r> Buffers<'r> {
+    /// Most texts in each other.
+    pub const LEVELS: usize = BUFFERS;
+
     /// Buffers for documents that may be decompressed to `bytes_max` in all.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
