@@ -715,6 +715,10 @@ fn rules(paths: &[PathBuf]) -> ExitCode {
         Ok(config) => config,
         Err(error) => return told(&error),
     };
+    if config.rules.is_empty() {
+        eprintln!("error: there are no rules (*.yml, *.yaml) in it");
+        return ExitCode::FAILURE;
+    }
     match rules_test::run(config.rules) {
         Ok(report) => {
             print!("{}", report.text);

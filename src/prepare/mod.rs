@@ -722,7 +722,7 @@ impl Run<'_> {
         else {
             return false;
         };
-        let when = unwrap::when(found.event, self.now);
+        let when = found.when(self.now);
         let index = match &policy.alerts {
             AlertTarget::DataStream => format!("logs-{DATASET_ALERTS}-{namespace}"),
             AlertTarget::Daily(prefix) => {

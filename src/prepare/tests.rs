@@ -106,6 +106,23 @@ fn an_event_is_rerouted_with_an_id_of_its_own_and_its_alerts() {
     );
 }
 
+/// An event that was cut has lost its own times: then both have that of the shipper.
+#[test]
+fn an_alert_has_the_time_of_its_event() {
+    let whole = audit("a", "secrets");
+    let mut event: Value = serde_json::from_str(&whole).unwrap();
+    event.as_object_mut().unwrap().remove("stageTimestamp");
+    for (shown, expected) in
+        [(whole, "2026-03-01T10:00:00.000001Z"), (event.to_string(), "2026-03-01T10:00:00.000Z")]
+    {
+        let body = format!("{{\"index\":{{\"_index\":\"x\"}}}}\n{}\n", in_message(&shown));
+        let prepared = prepared(&preparer(policy()), body.as_bytes());
+        let out = outgoing(&prepared);
+        let times: Vec<_> = out.iter().map(|(_, document)| &document["@timestamp"]).collect();
+        assert_eq!(times, [expected, expected]);
+    }
+}
+
 /// The `_id`s of a request that is pushed are ours: a conflict says that it is stored, and an event has the one that it
 /// has on every other road.
 #[test]
