@@ -447,10 +447,26 @@ impl Run<'_> {
         action.write(self.defaults, &mut self.out);
         self.out.push('\n');
         if action.op.has_source() {
-            self.out.push_str(item.source);
+            self.stamped(item.source);
             self.out.push('\n');
         }
         self.sent(start, Holds::Other, false).map_or_else(Fate::Refused, Fate::Sent)
+    }
+
+    /// A document as it is. A shipper tells a time with each; what is pushed may have none, and gets ours: a data
+    /// stream takes no document without (Elasticsearch 8.19, `DataStreamTimestampFieldMapper`).
+    fn stamped(&mut self, document: &str) {
+        let inside = document.trim_start().strip_prefix('{').filter(|_| self.ids_are_ours);
+        let Some(inside) = inside.filter(|_| json::get(document, "@timestamp").is_none()) else {
+            self.out.push_str(document);
+            return;
+        };
+        self.out.push_str("{\"@timestamp\":");
+        json::push_string(&mut self.out, &self.now.to_string());
+        if !inside.trim_start().starts_with('}') {
+            self.out.push(',');
+        }
+        self.out.push_str(inside);
     }
 
     fn sent(
@@ -566,7 +582,9 @@ impl Run<'_> {
         let start = self.out.len();
         action.write(self.defaults, &mut self.out);
         self.out.push('\n');
-        unwrap::write_broken(unread, &mut self.scratch, &mut self.out);
+        let mut document = String::new();
+        unwrap::write_broken(unread, &mut self.scratch, &mut document);
+        self.stamped(&document);
         self.out.push('\n');
         self.sent(start, Holds::Other, false)
     }

@@ -123,6 +123,30 @@ fn an_alert_has_the_time_of_its_event() {
     }
 }
 
+/// A data stream takes no document without a time.
+#[test]
+fn what_is_pushed_has_a_time() {
+    let broken = json!({"message": "{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",x"});
+    for (document, expected) in [
+        ("{}".to_owned(), "2026-03-01T12:00:00Z"),
+        ("{\"message\":\"hello\"}".to_owned(), "2026-03-01T12:00:00Z"),
+        ("{\"a\":1,\"@timestamp\":\"2026-01-01T00:00:00Z\"}".to_owned(), "2026-01-01T00:00:00Z"),
+        (broken.to_string(), "2026-03-01T12:00:00Z"),
+    ] {
+        let body = format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{document}\n");
+        let pushed = preparer(policy())
+            .prepare_pushed(body.as_bytes(), &Defaults::default(), now())
+            .unwrap();
+        assert_eq!(outgoing(&pushed)[0].1["@timestamp"], expected, "{document}");
+        let shipped = outgoing(&prepared(&preparer(policy()), body.as_bytes()));
+        assert_eq!(
+            shipped[0].1["@timestamp"].is_null(),
+            !document.contains("@timestamp"),
+            "a shipper's document is not touched: {document}"
+        );
+    }
+}
+
 /// The `_id`s of a request that is pushed are ours: a conflict says that it is stored, and an event has the one that it
 /// has on every other road.
 #[test]
