@@ -22,7 +22,7 @@ pub use self::{
 };
 use crate::{
     forward::{Backoff, ClientCert, Credentials, ElasticsearchSettings, FileSettings, Secret},
-    prepare::{AlertTarget, DATASET_LOGS, LineRoute, Policy, Route, is_namespace},
+    prepare::{AlertTarget, DATASET_LOGS, LineRoute, Policy, is_namespace},
     receiver::{
         CredentialSettings, Limits, PassThrough, Passing, Pattern, Proof, PubsubSettings,
         PushSettings, TlsSettings,
@@ -438,9 +438,7 @@ fn push(raw: &Raw, wrong: &mut Vec<String>) -> PushSettings {
     });
     let index = format!("logs-{DATASET_PUSH}-{namespace}");
     let events = format!("logs-{DATASET_LOGS}-{namespace}");
-    let reroutes = raw.audit.route == Route::Reroute;
-    let writes = std::iter::once(index.clone()).chain(reroutes.then_some(events)).collect();
-    PushSettings { index, writes, firehose_key, pubsub }
+    PushSettings { writes: vec![index.clone(), events], index, firehose_key, pubsub }
 }
 
 /// Whoever can change keys on their way can make tokens.

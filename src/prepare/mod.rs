@@ -678,7 +678,9 @@ impl Run<'_> {
         let namespace =
             namespace(&action.index, found.members()).unwrap_or(Cow::Borrowed(&policy.namespace));
         let id = id.as_deref().filter(|_| !found.is_split());
-        let reroute = policy.route == Route::Reroute;
+        // What is pushed comes from no shipper that named an index.
+        let route = if self.ids_are_ours { Route::Reroute } else { policy.route };
+        let reroute = route == Route::Reroute;
         let labels = Labels {
             data_stream: reroute.then_some((DATASET_LOGS, namespace.as_ref())),
             kubectl: command.as_deref(),
@@ -691,7 +693,7 @@ impl Run<'_> {
         let made = (replaces || wants).then(|| made_id(found, None));
         let final_id = made.as_deref().or(id);
         let start = self.out.len();
-        let target = match (policy.route, &made) {
+        let target = match (route, &made) {
             (Route::Reroute, _) => {
                 let target = format!("logs-{DATASET_LOGS}-{namespace}");
                 action.write_rerouted(&target, final_id, self.defaults, &mut self.out);

@@ -123,6 +123,18 @@ fn an_alert_has_the_time_of_its_event() {
     }
 }
 
+/// No shipper named an index for them: `audit.route: keep` is not for them.
+#[test]
+fn pushed_events_go_to_their_data_stream() {
+    let body =
+        format!("{{\"create\":{{\"_index\":\"logs-k8scop.push-a\"}}}}\n{}\n", audit("a", "nodes"));
+    let preparer = preparer(Policy { route: Route::Keep, ..policy() });
+    let pushed = preparer.prepare_pushed(body.as_bytes(), &Defaults::default(), now()).unwrap();
+    let (action, event) = &outgoing(&pushed)[0];
+    assert_eq!(action["create"]["_index"], "logs-kubernetes.audit_logs-a");
+    assert_eq!(event["data_stream"]["namespace"], "a");
+}
+
 /// A data stream takes no document without a time.
 #[test]
 fn what_is_pushed_has_a_time() {
