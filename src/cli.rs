@@ -1,10 +1,6 @@
 //! What can be typed, and what is printed for it. Data goes to standard output, the rest to standard error.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is where the program speaks to a person"
-)]
+#![expect(clippy::print_stderr, reason = "this is where the program speaks to a person")]
 
 use std::{
     fmt,
@@ -447,7 +443,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Validate(args) => match args.load() {
             Ok(config) => match app::check(&config) {
                 Ok(()) => {
-                    println!("{}", summary(&config));
+                    say(&format!("{}\n", summary(&config)));
                     ExitCode::SUCCESS
                 }
                 Err(error) => {
@@ -474,7 +470,7 @@ pub fn run(cli: &Cli) -> ExitCode {
                 listen: args.listen.unwrap_or_else(|| local(9250)),
                 admin: args.admin.unwrap_or_else(|| local(9251)),
             };
-            let outcome = block_on(demo::run(options, &mut |text| println!("{text}")));
+            let outcome = block_on(demo::run(options, &mut |text| say(&format!("{text}\n"))));
             match outcome {
                 Ok(true) => ExitCode::SUCCESS,
                 Ok(false) => ExitCode::FAILURE,
@@ -571,7 +567,7 @@ fn set_up(args: &SetupArgs) -> ExitCode {
         dry_run: args.dry_run,
         yes: args.yes,
     };
-    let mut print = |text: &str| println!("{text}");
+    let mut print = |text: &str| say(&format!("{text}\n"));
     let mut tell = |text: &str| eprintln!("{text}");
     let mut voices =
         setup::Voices { print: &mut print, tell: &mut tell, confirm: &mut asked_on_terminal };
@@ -614,7 +610,7 @@ fn check_target(args: &CheckArgs) -> ExitCode {
         read_only: args.read_only,
         json: args.format == Format::Json,
     };
-    let mut print = |text: &str| println!("{text}");
+    let mut print = |text: &str| say(&format!("{text}\n"));
     let mut tell = |text: &str| eprintln!("{text}");
     let mut voices = check::Voices { print: &mut print, tell: &mut tell };
     let outcome = block_on(async { Ok(check::run(&options, &mut voices).await) });
@@ -632,7 +628,7 @@ fn check_target(args: &CheckArgs) -> ExitCode {
 fn exported(command: &ExportCommand) -> ExitCode {
     let args = match command {
         ExportCommand::AuditPolicy => {
-            print!("{}", export::AUDIT_POLICY);
+            say(export::AUDIT_POLICY);
             return ExitCode::SUCCESS;
         }
         ExportCommand::WebhookKubeconfig(args) => args,
@@ -647,7 +643,7 @@ fn exported(command: &ExportCommand) -> ExitCode {
     };
     match export::webhook_kubeconfig(&options) {
         Ok(text) => {
-            print!("{text}");
+            say(&text);
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -667,7 +663,7 @@ fn dead_letters(command: &DeadLetterCommand) -> ExitCode {
     app::start_log(config.log_format, "error");
     // Fails only where another part of the process has chosen already.
     rustls::crypto::ring::default_provider().install_default().ok();
-    let mut print = |text: &str| println!("{text}");
+    let mut print = |text: &str| say(&format!("{text}\n"));
     let mut tell = |text: &str| eprintln!("{text}");
     let mut voices = dead_letter::Voices { print: &mut print, tell: &mut tell };
     let outcome = block_on(async {
@@ -715,12 +711,28 @@ fn rules(paths: &[PathBuf]) -> ExitCode {
         Ok(config) => config,
         Err(error) => return told(&error),
     };
+    if config.rules.is_empty() {
+        eprintln!("error: there are no rules (*.yml, *.yaml) in it");
+        return ExitCode::FAILURE;
+    }
     match rules_test::run(config.rules) {
         Ok(report) => {
-            print!("{}", report.text);
+            say(&report.text);
             if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => stopped(&error.into()),
+    }
+}
+
+/// Standard output. That nobody reads on (`| head`) stops nothing, least of all what has been begun; what cannot be
+/// written otherwise, as on a full disk, is an error.
+fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        eprintln!("error: standard output: {error}");
+        std::process::exit(70);
     }
 }
 

@@ -42,6 +42,9 @@ pub enum ExportError {
     /// They would not be sent.
     #[error("--url: an API server shows a token or a certificate over https:// only")]
     NeedsTls,
+    /// It would stand there twice.
+    #[error("--url: leave /audit out: it is added, and --cluster names the cluster")]
+    Path,
     /// No name of a cluster.
     #[error(
         "--cluster: a name has 1 to 256 bytes, does not begin with `_`, and has no control characters"
@@ -63,6 +66,9 @@ pub fn webhook_kubeconfig(options: &WebhookOptions) -> Result<String, ExportErro
     // Not even tried over HTTP (client-go 0.35, `tools/clientcmd/client_config.go`, `ClientConfig`).
     if url.scheme() == "http" && own.iter().any(|it| it.is_some()) {
         return Err(ExportError::NeedsTls);
+    }
+    if url.path_segments().is_some_and(|mut it| it.any(|part| part == "audit")) {
+        return Err(ExportError::Path);
     }
     let mut path = format!("{}/audit", url.path().trim_end_matches('/'));
     if let Some(cluster) = &options.cluster {
@@ -142,6 +148,7 @@ mod tests {
         for url in ["", "k8scop.example", "ftp://a", "https://", "file:///a"] {
             assert_eq!(server(url, None), Err(ExportError::Url), "{url}");
         }
+        assert_eq!(server("https://a/audit/prod", None), Err(ExportError::Path));
         assert_eq!(server("https://a:b@c", None), Err(ExportError::Credentials));
         for cluster in ["", "_bulk", "a\n", &"a".repeat(257)] {
             assert_eq!(server("https://a", Some(cluster)), Err(ExportError::Cluster), "{cluster}");

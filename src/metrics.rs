@@ -153,7 +153,7 @@ impl Metrics {
             received_items: counters("k8scop_received_items_total", "Items taken in.", &["input"])?,
             settled_items: counters(
                 "k8scop_settled_items_total",
-                "Items answered: stored, duplicate (there already), rejected (for good), dead_lettered (for good, and kept), returned (to be sent again).",
+                "Items answered: stored, duplicate (there already), rejected (for good), dead_lettered (for good, and kept), returned (to be sent again), dropped (not wanted).",
                 &["result"],
             )?,
             items_in_flight: gauge(

@@ -22,7 +22,7 @@ pub use self::{
 };
 use crate::{
     forward::{Backoff, ClientCert, Credentials, ElasticsearchSettings, FileSettings, Secret},
-    prepare::{AlertTarget, DATASET_LOGS, LineRoute, Policy, Route, is_namespace},
+    prepare::{AlertTarget, DATASET_LOGS, LineRoute, Policy, is_namespace},
     receiver::{
         CredentialSettings, Limits, PassThrough, Passing, Pattern, Proof, PubsubSettings,
         PushSettings, TlsSettings,
@@ -164,15 +164,30 @@ pub fn parse(text: &str) -> Result<Raw, (usize, String)> {
     if text.trim().is_empty() {
         return Ok(Raw::default());
     }
-    yaml_serde::from_str(text)
-        .map_err(|error| (error.location().map_or(1, |it| it.line()), error.to_string()))
+    yaml_serde::from_str(text).map_err(|error| {
+        let mut reason = error.to_string();
+        for (of_rust, of_people) in TYPES {
+            reason = reason.replace(of_rust, of_people);
+        }
+        (error.location().map_or(1, |it| it.line()), reason)
+    })
 }
+
+/// How serde names what is expected, and how people do.
+const TYPES: [(&str, &str); 3] = [
+    ("expected u64", "expected a whole number, without a unit"),
+    ("expected usize", "expected a whole number, without a unit"),
+    ("expected a sequence", "expected a list"),
+];
 
 /// Checks what was written and turns it into what is meant.
 pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
     let mut wrong = Vec::new();
     let listen = overrides.listen.unwrap_or_else(|| address("listen", &raw.listen, &mut wrong));
     let admin = overrides.admin.unwrap_or_else(|| address("admin", &raw.admin, &mut wrong));
+    if listen == admin && listen.port() != 0 && wrong.is_empty() {
+        wrong.push(format!("admin: {admin} is the address of listen"));
+    }
     let written = overrides.output.unwrap_or_else(|| raw.output.clone());
     let output = output(&written, &raw, &mut wrong);
     let tls = tls("tls", raw.tls.as_ref(), &mut wrong);
@@ -423,9 +438,7 @@ fn push(raw: &Raw, wrong: &mut Vec<String>) -> PushSettings {
     });
     let index = format!("logs-{DATASET_PUSH}-{namespace}");
     let events = format!("logs-{DATASET_LOGS}-{namespace}");
-    let reroutes = raw.audit.route == Route::Reroute;
-    let writes = std::iter::once(index.clone()).chain(reroutes.then_some(events)).collect();
-    PushSettings { index, writes, firehose_key, pubsub }
+    PushSettings { writes: vec![index.clone(), events], index, firehose_key, pubsub }
 }
 
 /// Whoever can change keys on their way can make tokens.
@@ -665,6 +678,10 @@ mod tests {
                 "limits.items_max:",
             ],
         );
+        wrong("listen: 127.0.0.1:1\nadmin: 127.0.0.1:1", &["admin: 127.0.0.1:1 is the address"]);
+        wrong("control_plane: drop", &["control_plane: invalid type", "expected a map of options"]);
+        wrong("limits: {body_bytes_max: 1MB}", &["expected a whole number, without a unit"]);
+        wrong("rules: {paths: x}", &["expected a list"]);
         wrong("output: 'file:'", &["needs a folder"]);
         wrong("output: http://h:1\nelasticsearch: {api_key: a, username: b}", &["either api_key"]);
         wrong(

@@ -10,7 +10,7 @@ use crate::{
 
 /// The configuration file as it is written (YAML). Every option may be left out.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct Raw {
     /// Address for shippers: they write here instead of to Elasticsearch.
     pub listen: String,
@@ -85,7 +85,7 @@ impl Default for Raw {
 
 /// TLS on one of our ports.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(expecting = "a map of options", deny_unknown_fields)]
 pub struct RawTls {
     /// Our certificate, and those between it and its authority (PEM).
     pub cert_file: PathBuf,
@@ -99,7 +99,7 @@ pub struct RawTls {
 
 /// A client that is let in, by one of `password`, `api_key`, `bearer` and `certificate`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(expecting = "a map of options", deny_unknown_fields)]
 pub struct RawCredential {
     /// For logs; the user of `password`.
     pub name: String,
@@ -186,7 +186,7 @@ impl<'de> Deserialize<'de> for RawSecret {
 
 /// How to reach Elasticsearch. Without credentials here, those of the shipper are passed on.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct RawElasticsearch {
     /// API key: `env:NAME`, `file:PATH` or the key (`id:key`, or its `encoded` form).
     pub api_key: Option<RawSecret>,
@@ -226,7 +226,7 @@ impl Default for RawElasticsearch {
 
 /// What is passed on to Elasticsearch besides bulk requests.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct RawPassThrough {
     /// `shippers`: what shippers ask when they start (root, licence, templates, policies, pipelines, aliases,
     /// creation of indices) and when they write documents; `all`: everything.
@@ -248,7 +248,7 @@ pub enum OnReject {
 
 /// Where dead letters are kept.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct RawDeadLetter {
     /// `output`: in the data stream `logs-k8scop.dead_letter-NAMESPACE` of the output; or `file:DIR`.
     pub to: String,
@@ -262,7 +262,7 @@ impl Default for RawDeadLetter {
 
 /// How files are written.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct RawFile {
     /// A file larger than this is set aside (bytes).
     pub rotate_bytes: u64,
@@ -278,7 +278,7 @@ impl Default for RawFile {
 
 /// What becomes of audit events.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct RawAudit {
     /// `reroute`: to `logs-kubernetes.audit_logs-NAMESPACE`; `keep`: to the index that the shipper named.
     pub route: Route,
@@ -321,7 +321,7 @@ impl Default for RawAudit {
 
 /// What becomes of the other logs of a control plane.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct RawControlPlane {
     /// `reroute`: read, and stored in the data stream of the component, `logs-kubernetes.scheduler_logs-NAMESPACE`; `keep`:
     /// in the index that the shipper named, as they came; `drop`: not stored.
@@ -332,7 +332,7 @@ pub struct RawControlPlane {
 
 /// Events that are pushed by API servers, Firehose and Pub/Sub.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct RawPush {
     /// Namespace of the data streams that they go to: audit events to `logs-kubernetes.audit_logs-NAMESPACE`, others
     /// to `logs-k8scop.push-NAMESPACE`. A credential of `auth` needs both in its `indices`.
@@ -351,7 +351,7 @@ impl Default for RawPush {
 
 /// How Amazon Data Firehose is known.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct RawFirehose {
     /// The access key of the stream: `env:NAME`, `file:PATH` or the key. With it `/firehose` needs nothing of `auth`;
     /// without it, it does as all others.
@@ -360,7 +360,7 @@ pub struct RawFirehose {
 
 /// How Google Pub/Sub is known: by the token of an authenticated push subscription.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(expecting = "a map of options", deny_unknown_fields)]
 pub struct RawPubsub {
     /// The audience of the subscription.
     pub audience: String,
@@ -378,7 +378,7 @@ fn google_keys() -> String {
 
 /// Where alerts go.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct RawAlerts {
     /// `data_stream`: to `logs-k8scop.alerts-NAMESPACE`; `daily`: to `PREFIX-YYYY.MM.DD`.
     pub target: AlertTargetName,
@@ -404,7 +404,7 @@ pub enum AlertTargetName {
 
 /// Which rules are used.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct RawRules {
     /// The rules that come with the program.
     pub built_in: bool,
@@ -420,7 +420,7 @@ impl Default for RawRules {
 
 /// What is allowed.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct RawLimits {
     /// Largest body as it comes (bytes). Elasticsearch's `http.max_content_length` is as large.
     pub body_bytes_max: u64,
@@ -471,7 +471,7 @@ impl Default for RawLimits {
 
 /// Waits between tries: a random part of a span that doubles from `first_ms` to `longest_ms`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct RawRetry {
     /// Before the second try (milliseconds).
     pub first_ms: u64,
@@ -487,7 +487,7 @@ impl Default for RawRetry {
 
 /// The program's own log, on standard error.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
 pub struct RawLog {
     /// `auto`: text on a terminal, JSON elsewhere.
     pub format: LogFormat,

@@ -173,7 +173,7 @@ fn audit(
     entry.provider = Some(found.provider().name());
     entry.carrier = carrier(document);
     entry.cluster = found.cluster().map(Into::into);
-    entry.time = Some(unwrap::when(event, core.now).text);
+    entry.time = Some(found.when(core.now).text);
     entry.cut = found.is_cut();
     entry.index = match policy.route {
         Route::Reroute => Some(format!("logs-{DATASET_LOGS}-{namespace}")),

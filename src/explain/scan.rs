@@ -134,7 +134,8 @@ pub fn scan(
     Ok(match () {
         () if is_hit => Outcome::Hit,
         () if files == 0 => {
-            tell("error: there are no files in it");
+            let paths: Vec<_> = options.paths.iter().map(|it| it.display().to_string()).collect();
+            tell(&format!("error: {}: there are no files in it", paths.join(", ")));
             Outcome::Failed
         }
         () if files == files_failed && !bytes_of_failed => Outcome::Failed,
@@ -206,7 +207,7 @@ impl Scan<'_> {
 
     fn event(&mut self, found: &Found<'_>, file: &str, line: u64) {
         let (core, event) = (self.core, found.event);
-        let when = unwrap::when(event, core.now);
+        let when = found.when(core.now);
         let (mut alerts, mut is_matched) = (0, false);
         for hit in core.classifier.classify(event).hits {
             let Some(rule) = core.classifier.rules().get(hit) else { continue };

@@ -518,10 +518,26 @@ impl Run<'_> {
         action.write(self.defaults, &mut self.out);
         self.out.push('\n');
         if action.op.has_source() {
-            self.out.push_str(item.source);
+            self.stamped(item.source);
             self.out.push('\n');
         }
         self.sent(start, Holds::Other, false).map_or_else(Fate::Refused, Fate::Sent)
+    }
+
+    /// A document as it is. A shipper tells a time with each; what is pushed may have none, and gets ours: a data
+    /// stream takes no document without (Elasticsearch 8.19, `DataStreamTimestampFieldMapper`).
+    fn stamped(&mut self, document: &str) {
+        let inside = document.trim_start().strip_prefix('{').filter(|_| self.ids_are_ours);
+        let Some(inside) = inside.filter(|_| json::get(document, "@timestamp").is_none()) else {
+            self.out.push_str(document);
+            return;
+        };
+        self.out.push_str("{\"@timestamp\":");
+        json::push_string(&mut self.out, &self.now.to_string());
+        if !inside.trim_start().starts_with('}') {
+            self.out.push(',');
+        }
+        self.out.push_str(inside);
     }
 
     fn sent(
@@ -645,7 +661,9 @@ impl Run<'_> {
         let start = self.out.len();
         action.write(self.defaults, &mut self.out);
         self.out.push('\n');
-        unwrap::write_broken(unread, &mut self.scratch, &mut self.out);
+        let mut document = String::new();
+        unwrap::write_broken(unread, &mut self.scratch, &mut document);
+        self.stamped(&document);
         self.out.push('\n');
         self.sent(start, Holds::Other, false)
     }
@@ -739,7 +757,9 @@ impl Run<'_> {
         let namespace =
             namespace(&action.index, found.members()).unwrap_or(Cow::Borrowed(&policy.namespace));
         let id = id.as_deref().filter(|_| !found.is_split());
-        let reroute = policy.route == Route::Reroute;
+        // What is pushed comes from no shipper that named an index.
+        let route = if self.ids_are_ours { Route::Reroute } else { policy.route };
+        let reroute = route == Route::Reroute;
         let labels = Labels {
             data_stream: reroute.then_some((DATASET_LOGS, namespace.as_ref())),
             kubectl: command.as_deref(),
@@ -752,7 +772,7 @@ impl Run<'_> {
         let made = (replaces || wants).then(|| made_id(found, None));
         let final_id = made.as_deref().or(id);
         let start = self.out.len();
-        let target = match (policy.route, &made) {
+        let target = match (route, &made) {
             (Route::Reroute, _) => {
                 let target = format!("logs-{DATASET_LOGS}-{namespace}");
                 action.write_rerouted(&target, final_id, self.defaults, &mut self.out);
@@ -801,7 +821,7 @@ impl Run<'_> {
         else {
             return false;
         };
-        let when = unwrap::when(found.event, self.now);
+        let when = found.when(self.now);
         let index = match &policy.alerts {
             AlertTarget::DataStream => format!("logs-{DATASET_ALERTS}-{namespace}"),
             AlertTarget::Daily(prefix) => {

@@ -106,6 +106,59 @@ fn an_event_is_rerouted_with_an_id_of_its_own_and_its_alerts() {
     );
 }
 
+/// An event that was cut has lost its own times: then both have that of the shipper.
+#[test]
+fn an_alert_has_the_time_of_its_event() {
+    let whole = audit("a", "secrets");
+    let mut event: Value = serde_json::from_str(&whole).unwrap();
+    event.as_object_mut().unwrap().remove("stageTimestamp");
+    for (shown, expected) in
+        [(whole, "2026-03-01T10:00:00.000001Z"), (event.to_string(), "2026-03-01T10:00:00.000Z")]
+    {
+        let body = format!("{{\"index\":{{\"_index\":\"x\"}}}}\n{}\n", in_message(&shown));
+        let prepared = prepared(&preparer(policy()), body.as_bytes());
+        let out = outgoing(&prepared);
+        let times: Vec<_> = out.iter().map(|(_, document)| &document["@timestamp"]).collect();
+        assert_eq!(times, [expected, expected]);
+    }
+}
+
+/// No shipper named an index for them: `audit.route: keep` is not for them.
+#[test]
+fn pushed_events_go_to_their_data_stream() {
+    let body =
+        format!("{{\"create\":{{\"_index\":\"logs-k8scop.push-a\"}}}}\n{}\n", audit("a", "nodes"));
+    let preparer = preparer(Policy { route: Route::Keep, ..policy() });
+    let pushed = preparer.prepare_pushed(body.as_bytes(), &Defaults::default(), now()).unwrap();
+    let (action, event) = &outgoing(&pushed)[0];
+    assert_eq!(action["create"]["_index"], "logs-kubernetes.audit_logs-a");
+    assert_eq!(event["data_stream"]["namespace"], "a");
+}
+
+/// A data stream takes no document without a time.
+#[test]
+fn what_is_pushed_has_a_time() {
+    let broken = json!({"message": "{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",x"});
+    for (document, expected) in [
+        ("{}".to_owned(), "2026-03-01T12:00:00Z"),
+        ("{\"message\":\"hello\"}".to_owned(), "2026-03-01T12:00:00Z"),
+        ("{\"a\":1,\"@timestamp\":\"2026-01-01T00:00:00Z\"}".to_owned(), "2026-01-01T00:00:00Z"),
+        (broken.to_string(), "2026-03-01T12:00:00Z"),
+    ] {
+        let body = format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{document}\n");
+        let pushed = preparer(policy())
+            .prepare_pushed(body.as_bytes(), &Defaults::default(), now())
+            .unwrap();
+        assert_eq!(outgoing(&pushed)[0].1["@timestamp"], expected, "{document}");
+        let shipped = outgoing(&prepared(&preparer(policy()), body.as_bytes()));
+        assert_eq!(
+            shipped[0].1["@timestamp"].is_null(),
+            !document.contains("@timestamp"),
+            "a shipper's document is not touched: {document}"
+        );
+    }
+}
+
 /// The `_id`s of a request that is pushed are ours: a conflict says that it is stored, and an event has the one that it
 /// has on every other road.
 #[test]

@@ -26,8 +26,8 @@ use crate::{
 
 /// Answers a request that stores one document.
 ///
-/// An audit event goes the way of the bulk requests, so that it is unwrapped and classified like any other. Other
-/// documents go to Elasticsearch as they came.
+/// What holds audit events, or what is not wanted (`audit.drop`, `control_plane: drop`), goes the way of the bulk
+/// requests, so that it is treated like any other. Other documents go to Elasticsearch as they came.
 pub(super) async fn answer(
     receiver: &Arc<Receiver>,
     request: Request<Incoming>,
@@ -184,7 +184,9 @@ fn prepare(
             receiver.preparer.prepare_for(None, room, body, defaults, Timestamp::now())
         })?;
     let is_file = matches!(receiver.forwarder.output(), Output::File(_));
-    if prepared.counts.audit_sum() != 1 && !is_file {
+    // What is not to be stored must not be by this road either.
+    let dropped: u64 = prepared.counts.dropped.iter().sum();
+    if prepared.counts.audit_sum() == 0 && dropped == 0 && !is_file {
         return Ok(None);
     }
     Ok(Some((prepared, origin, share)))

@@ -60,7 +60,7 @@ pub(super) fn fill(
 ) {
     let (event, way) = (found.event, found.way);
     let mut new_tags = Vec::new();
-    if time(event, way, now, overlay) == Clock::OursForFuture {
+    if time(event, way, now, overlay) == Clock::OtherForFuture {
         new_tags.push(TAG_FUTURE);
     }
     let objects = (!found.is_deep).then_some(settings.objects);
@@ -173,24 +173,30 @@ pub struct When {
 pub enum Clock {
     /// The API server's.
     Event,
-    /// Ours: the event has no time that can be read.
-    Ours,
-    /// Ours: the event's is more than a day ahead.
-    OursForFuture,
+    /// The carrier's, the document's or ours: the event has no time that can be read.
+    Other,
+    /// The same: the event's is more than a day ahead.
+    OtherForFuture,
 }
 
-/// When the event happened: `stageTimestamp`, else `requestReceivedTimestamp`, else now.
-#[must_use]
-pub fn when(event: &AuditEvent<'_>, now: Timestamp) -> When {
-    let mut clock = Clock::Ours;
+/// When the event happened: `stageTimestamp`, else `requestReceivedTimestamp`, else the time of the carrier, else the
+/// document's, else now. What is stored has it as `@timestamp`.
+pub(super) fn when(event: &AuditEvent<'_>, way: &Way<'_>, now: Timestamp) -> When {
+    let mut clock = Clock::Other;
     for text in [&event.stage_time, &event.received].into_iter().flatten() {
         let Some((at, text)) = readable(text) else { continue };
         if at.duration_since(now) <= FUTURE_MAX {
             return When { at, text: text.into_owned(), clock: Clock::Event };
         }
-        clock = Clock::OursForFuture;
+        clock = Clock::OtherForFuture;
     }
-    When { at: now, text: now.to_string(), clock }
+    let documents = json::member(way.base, "@timestamp").and_then(json::string);
+    let others = [way.envelope.time.as_deref(), documents.as_deref()];
+    let (at, text) = match others.into_iter().flatten().find_map(readable) {
+        Some((at, text)) => (at, text.into_owned()),
+        None => (now, now.to_string()),
+    };
+    When { at, text, clock }
 }
 
 /// A time as it is written, if Elasticsearch reads it so (`strict_date_optional_time`), else in a form that it
@@ -221,10 +227,10 @@ fn time(event: &AuditEvent<'_>, way: &Way<'_>, now: Timestamp, overlay: &mut Ove
             overlay.raw(&["event", "duration"], &nanoseconds.to_string());
         }
     }
-    let when = when(event, now);
+    let when = when(event, way, now);
     match when.clock {
         Clock::Event => overlay.text(&["@timestamp"], &when.text),
-        Clock::Ours | Clock::OursForFuture => envelope_time(way, now, overlay),
+        Clock::Other | Clock::OtherForFuture => envelope_time(way, now, overlay),
     }
     when.clock
 }

@@ -29,7 +29,7 @@ pub(crate) use self::ecs::{category, cut, event_id, images, outcome, types};
 pub use self::{
     audit::Objects,
     control_plane::Component,
-    ecs::{Clock, When, when},
+    ecs::{Clock, When},
     envelope::Provider,
     lines::{write_line, write_piece},
     peel::Buffers,
@@ -114,6 +114,12 @@ impl<'a> Found<'a> {
     #[must_use]
     pub fn provider(&self) -> Provider {
         self.way.envelope.provider
+    }
+
+    /// When it happened, as its document tells in `@timestamp`.
+    #[must_use]
+    pub fn when(&self, now: Timestamp) -> When {
+        ecs::when(self.event, self.way, now)
     }
 
     /// Whether it was cut on its way.

@@ -215,3 +215,25 @@ fn files_for_api_servers() {
     assert_eq!((policy.status, policy.err.as_str()), (0, ""));
     assert!(policy.out.contains("kind: Policy") && policy.out.ends_with("- level: Metadata\n"));
 }
+
+/// `/dev/full` takes nothing; a pipe without a reader is what `| head` leaves.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_printed() {
+    for args in [&["rules", "test"][..], &["validate"], &["export", "audit-policy"]] {
+        let typed = |out: std::process::Stdio| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_k8scop"));
+            command.args(args).stdout(out).output().unwrap()
+        };
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = typed(full.into());
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(70), "{args:?}: {told}");
+        assert!(told.starts_with("error: standard output: "), "{told}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = typed(writer.into());
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert!(output.stderr.is_empty(), "{args:?}");
+    }
+}

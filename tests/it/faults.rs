@@ -542,3 +542,31 @@ async fn documents_of_audit_events_are_classified_on_every_road() {
     assert_eq!(last.body, "{\"a\": 1}");
     k8scop.check_balance().await;
 }
+
+/// What bulk requests do not store is not stored as a single document either, and several events in one are taken apart.
+#[tokio::test]
+async fn documents_are_dropped_and_split_as_in_bulk_requests() {
+    let fake = Fake::start(|_, asked| Reaction::Items(vec![201; asked.actions().len()])).await;
+    let line = event("a").lines().nth(1).unwrap().to_owned();
+    let two = {
+        let event: Value = serde_json::from_str(&line).unwrap();
+        let event: Value = serde_json::from_str(event["message"].as_str().unwrap()).unwrap();
+        let mut other = event.clone();
+        other["auditID"] = json!("b");
+        json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [event, other]})
+    };
+    for (drop, document, sent) in
+        [("[{objectRef.resource: secrets}]", line, 0), ("[]", two.to_string(), 4)]
+    {
+        let config = format!("output: {}\naudit: {{drop: {drop}}}\n{QUICK}", fake.url());
+        let k8scop = K8scop::start(&config).await;
+        let before = fake.asked().len();
+        let post = client().post(k8scop.url("/filebeat/_doc")).body(document);
+        assert!(post.send().await.unwrap().status().is_success());
+        let asked = fake.asked().split_off(before);
+        assert!(asked.iter().all(|it| it.line.starts_with("POST /_bulk")), "{drop}");
+        let actions: usize = asked.iter().map(|it| it.actions().len()).sum();
+        assert_eq!(actions, sent, "events and their alerts: {drop}");
+        k8scop.check_balance().await;
+    }
+}
