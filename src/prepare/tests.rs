@@ -129,7 +129,8 @@ fn pushed_events_go_to_their_data_stream() {
     let body =
         format!("{{\"create\":{{\"_index\":\"logs-k8scop.push-a\"}}}}\n{}\n", audit("a", "nodes"));
     let preparer = preparer(Policy { route: Route::Keep, ..policy() });
-    let pushed = preparer.prepare_pushed(body.as_bytes(), &Defaults::default(), now()).unwrap();
+    let pushed =
+        preparer.prepare_pushed(&|_| true, body.as_bytes(), &Defaults::default(), now()).unwrap();
     let (action, event) = &outgoing(&pushed)[0];
     assert_eq!(action["create"]["_index"], "logs-kubernetes.audit_logs-a");
     assert_eq!(event["data_stream"]["namespace"], "a");
@@ -147,7 +148,7 @@ fn what_is_pushed_has_a_time() {
     ] {
         let body = format!("{{\"create\":{{\"_index\":\"x\"}}}}\n{document}\n");
         let pushed = preparer(policy())
-            .prepare_pushed(body.as_bytes(), &Defaults::default(), now())
+            .prepare_pushed(&|_| true, body.as_bytes(), &Defaults::default(), now())
             .unwrap();
         assert_eq!(outgoing(&pushed)[0].1["@timestamp"], expected, "{document}");
         let shipped = outgoing(&prepared(&preparer(policy()), body.as_bytes()));
