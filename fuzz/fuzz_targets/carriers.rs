@@ -190,7 +190,8 @@ fn wrapped(load: Load, byte: u8, number: &mut usize) -> Load {
                 _ => in_object(inside, |text| format!("{{\"records\":[{text}]}}"), false),
             }
         }
-        12 => around(
+        // Taken apart only where a body is surely of Kubernetes.
+        12 if load.is_known || load.is_event => around(
             load,
             |text| {
                 json!({"resourceLogs": [{"resource": {"attributes": [{"key": "k8s.cluster.name", "value": {"stringValue": "c"}}]},

@@ -127,7 +127,11 @@ pub fn again(all: &[Written], settings: &Settings) {
             assert!(!told, "the event is not found again: {}", it.out);
             continue;
         }
-        let (first, second) = (value(&it.out), value(&twice.out));
+        let (mut first, mut second) = (value(&it.out), value(&twice.out));
+        // Its depth may say more of it now: the whole document's, where it was the event's.
+        for document in [&mut first, &mut second].into_iter().flatten() {
+            document.as_object_mut().map(|it| it.remove("tags"));
+        }
         if has_key_twice(&it.text) != Some(false) {
             // Which of two bodies stays is for the reader to choose.
             continue;
