@@ -831,3 +831,75 @@ fn preparer_once() -> &'static Preparer {
     static PREPARER: std::sync::OnceLock<Preparer> = std::sync::OnceLock::new();
     PREPARER.get_or_init(|| preparer(policy()))
 }
+
+/// What stands in others, as deep as anybody likes, costs neither the stack nor much time.
+#[test]
+fn carriers_in_each_other() {
+    let event = audit("a", "secrets");
+    let nested = |open: &str, close: &str, depth: usize| {
+        format!("{}{event}{}", open.repeat(depth), close.repeat(depth))
+    };
+    let list = r#"{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":["#;
+    for (open, close) in [
+        ("{\"message\":", "}"),
+        (list, "]}"),
+        ("{\"records\":[", "]}"),
+        ("{\"log\":", "}"),
+        ("[", "]"),
+        ("{\"message\":[", "]}"),
+        ("{\"messageType\":\"DATA_MESSAGE\",\"logGroup\":\"/aws/eks/c/cluster\",\"logEvents\":[{\"message\":", "}]}"),
+        ("{\"kubernetes\":{\"audit\":", "}}"),
+        ("{\"category\":\"a\",\"time\":\"b\",\"resourceId\":\"/x/MICROSOFT.CONTAINERSERVICE/c\",\"properties\":{\"log\":", "}}"),
+        ("{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{\"body\":{\"stringValue\":", "}}]}]}]}"),
+    ] {
+        for depth in [2, 20, 3_000] {
+            let text = nested(open, close, depth);
+            for document in [in_message(&text), format!("{{\"message\":{text}}}")] {
+                let body = format!("{{\"create\":{{\"_index\":\"i\"}}}}\n{document}\n");
+                let started = std::time::Instant::now();
+                let out = prepared(&preparer(policy()), body.as_bytes());
+                assert!(started.elapsed() < std::time::Duration::from_secs(5), "{open} {depth}");
+                assert!(out.batch.slot_count() <= 2, "{open} {depth}");
+            }
+        }
+    }
+}
+
+/// Different records never share an `_id`, whatever one message of CloudWatch holds.
+#[test]
+fn pieces_of_one_record() {
+    let event = audit("a", "nodes");
+    for message in [
+        format!("{event}{{\"x\":1}}{{\"x\":2}}"),
+        format!("[{event},{{\"x\":1}},{{\"x\":2}}]"),
+        format!("{{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"items\":[{event},{{\"x\":1}},{{\"x\":2}}]}}"),
+    ] {
+        let item = json!({"messageType": "DATA_MESSAGE", "owner": "1", "logGroup": "/aws/eks/demo/cluster", "logStream": "own",
+            "logEvents": [{"id": "7", "timestamp": 1_772_359_200_000_u64, "message": message}]});
+        let body = format!("{{\"create\":{{\"_index\":\"i\"}}}}\n{item}\n");
+        let out = outgoing(&prepared(&preparer(policy()), body.as_bytes()));
+        let mut ids: Vec<_> = out.iter().map(|it| it.0["create"]["_id"].to_string()).collect();
+        assert_eq!(ids.len(), 3, "{message}");
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 3, "{message}");
+    }
+}
+
+/// A container in which somebody prints is one however its output came: Firehose brings it as text.
+#[test]
+fn output_of_containers_in_a_text() {
+    let output = json!({"log": audit("a", "secrets"), "kubernetes": {"pod_name": "p", "namespace_name": "n"}});
+    let subscription = json!({"messageType": "DATA_MESSAGE", "owner": "1",
+        "logGroup": "/aws/containerinsights/demo/application", "logStream": "s",
+        "logEvents": [{"id": "7", "timestamp": 1_772_359_200_000_u64, "message": output.to_string()}]});
+    for document in [output.clone(), json!({"message": output.to_string()}), subscription] {
+        let body = format!("{{\"create\":{{\"_index\":\"i\"}}}}\n{document}\n");
+        let out = outgoing(&prepared(&preparer(policy()), body.as_bytes()));
+        assert_eq!(out[0].1["tags"], json!(["k8scop_from_container"]), "{document}");
+        let settings = unwrap::Settings { from_containers: false, ..policy().unwrap };
+        let strict = preparer(Policy { unwrap: settings, ..policy() });
+        let prepared = prepared(&strict, body.as_bytes());
+        assert_eq!((prepared.counts.audit_sum(), prepared.batch.slot_count()), (0, 1));
+    }
+}

@@ -217,6 +217,8 @@ pub(super) fn rooted<'a>(
     levels: &mut Levels<'_>,
     sink: &mut Sink<'_>,
 ) -> Flow {
+    // Firehose and queues bring the documents of shippers as text.
+    way.is_container |= root.is_container();
     if way.is_container && !way.settings.from_containers {
         return way.other(text, sink);
     }
