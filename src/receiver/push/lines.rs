@@ -218,11 +218,18 @@ impl Lines {
 
 /// The members of a body that is one JSON object. `what` is what it should be.
 pub(super) fn object<'b>(body: &'b [u8], what: &str) -> Result<Vec<Member<'b>>, Refusal> {
-    let no = |why: String| refusal(400, "parse_exception", format!("the body is no {what}: {why}"));
-    let text = std::str::from_utf8(body).map_err(|error| no(error.to_string()))?;
+    object_in(std::str::from_utf8(body).map_err(|error| no(what, error))?, what)
+}
+
+/// As [`object`], of a text.
+pub(super) fn object_in<'b>(text: &'b str, what: &str) -> Result<Vec<Member<'b>>, Refusal> {
     let mut members = Vec::new();
-    json::object(text, json::DEPTH_MAX, &mut members).map_err(|error| no(error.to_string()))?;
+    json::object(text, json::DEPTH_MAX, &mut members).map_err(|error| no(what, error))?;
     Ok(members)
+}
+
+fn no(what: &str, why: impl std::fmt::Display) -> Refusal {
+    refusal(400, "parse_exception", format!("the body is no {what}: {why}"))
 }
 
 #[cfg(test)]

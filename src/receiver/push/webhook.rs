@@ -12,13 +12,15 @@ use crate::{
 /// What apiserver 1.35 sends (`plugin/pkg/audit/webhook/webhook.go`): up to 400 events a request by default, in any
 /// order, several requests at once, not compressed; the same list again, 5 times in all, whatever the error was.
 /// What is no event is kept as well: a list is stored as a whole or not at all, so one odd item must not keep the
-/// others from being stored.
+/// others from being stored. Nor must a byte: the body of a patch stands in its event as the client sent it
+/// (`pkg/audit/request.go`, `LogRequestPatch`), and Go's JSON takes strings that are no UTF-8.
 pub(super) fn translate(
     body: &[u8],
     cluster: Option<&str>,
     lines: &mut Lines,
 ) -> Result<(), Refusal> {
-    let list = lines::object(body, "EventList")?;
+    let text = String::from_utf8_lossy(body);
+    let list = lines::object_in(&text, "EventList")?;
     let value = |name| json::member(&list, name).unwrap_or("null");
     let text = |name| json::string(value(name)).unwrap_or_default();
     if text("kind") != "EventList" || !text("apiVersion").starts_with("audit.k8s.io/") {
@@ -107,6 +109,19 @@ mod tests {
         check("7", None, r#"{"message":"7"}"#);
     }
 
+    /// A client chooses the bytes of a patch, and must not lose the events of others.
+    #[test]
+    fn bytes_that_are_no_utf8() {
+        let list = list(r#"[{"auditID":"a","requestObject":{"x":"@"}},{"auditID":"b"}]"#);
+        let (before, after) = list.split_once('@').unwrap();
+        let body = [before.as_bytes(), b"\xff\xc3", after.as_bytes()].concat();
+        let mut lines = lines();
+        translate(&body, None, &mut lines).unwrap();
+        let out = lines.end().0;
+        assert_eq!(out.lines().count(), 4);
+        assert!(out.contains("{\"x\":\"\u{fffd}\u{fffd}\"}"), "{out}");
+    }
+
     #[test]
     fn lists() {
         for empty in [
@@ -135,8 +150,7 @@ mod tests {
             assert_eq!(translated(wrong, None).unwrap_err().status, 400, "{wrong}");
         }
         let mut lines = lines();
-        let error = translate(b"{\"kind\":\"\xff\"}", None, &mut lines).unwrap_err();
-        assert!(error.status == 400 && error.reason.contains("utf-8"), "{error:?}");
+        assert_eq!(translate(b"{\"kind\":\"\xff\"", None, &mut lines).unwrap_err().status, 400);
         let many = list(&format!("[{}1]", "1,".repeat(100)));
         assert_eq!(translated(&many, None).unwrap_err().status, 413);
     }
