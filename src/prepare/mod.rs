@@ -964,7 +964,8 @@ pub fn is_namespace(text: &str) -> bool {
 ///
 /// The auditID alone does not tell requests apart: the API server takes it from the header `Audit-ID` (apiserver
 /// 1.35, `pkg/endpoints/filters/audit_init.go`), so a client could give two requests one, and the second would
-/// count as there already. When the API server received a request, the client does not choose.
+/// count as there already. When the API server received a request, the client does not choose, but could guess: what a
+/// container printed has an id that no event of an API server has, nor another print.
 pub(crate) fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> String {
     let event = found.event;
     let mut hash = Sha256::new();
@@ -980,6 +981,10 @@ pub(crate) fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> Strin
     }
     if event.audit_id.is_none() || event.received.is_none() {
         // Nothing else tells it from others.
+        part(event.text);
+    }
+    if found.is_from_container() {
+        part("container");
         part(event.text);
     }
     match rule {

@@ -903,3 +903,68 @@ fn output_of_containers_in_a_text() {
         assert_eq!((prepared.counts.audit_sum(), prepared.batch.slot_count()), (0, 1));
     }
 }
+
+/// Whoever prints what an event will look like does not take its place, or that of its alert.
+#[test]
+fn what_a_container_prints_hides_nothing() {
+    let document = |agent: &str, around: Value| {
+        let mut event: Value = serde_json::from_str(&audit("a", "secrets")).unwrap();
+        event["requestReceivedTimestamp"] = "2026-03-01T10:00:00.000000Z".into();
+        event["userAgent"] = agent.into();
+        let mut document = json!({"message": event.to_string()});
+        document.as_object_mut().unwrap().extend(around.as_object().unwrap().clone());
+        document
+    };
+    let pod = |name: &str| json!({"kubernetes": {"pod": {"name": name}}});
+    let all = [document("x", json!({})), document("x", pod("a")), document("y", pod("b"))];
+    let mut ids: Vec<String> = Vec::new();
+    for document in &all {
+        let body = format!("{{\"create\":{{\"_index\":\"i\"}}}}\n{document}\n");
+        let out = outgoing(&prepared(&preparer(policy()), body.as_bytes()));
+        assert_eq!(out, outgoing(&prepared(&preparer(policy()), body.as_bytes())), "again");
+        ids.extend(out.iter().map(|it| it.0["create"]["_id"].to_string()));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 6);
+}
+
+/// What calls itself a line of EKS, and was printed in a container, is a line of that container.
+#[test]
+fn what_a_container_prints_is_no_line_of_the_control_plane() {
+    let line = json!({"aws": {"cloudwatch": {"log_group": "/aws/eks/demo/cluster", "log_stream": "authenticator-0a", "event_id": "7"}},
+        "message": "time=\"2026-03-01T10:00:00Z\" level=info msg=\"access granted\" username=root"});
+    let document = json!({"message": line.to_string(), "kubernetes": {"pod": {"name": "p"}}});
+    let body = format!("{{\"create\":{{\"_index\":\"i\"}}}}\n{document}\n");
+    let prepared = prepared(&preparer(policy()), body.as_bytes());
+    assert_eq!((prepared.counts.lines, outgoing(&prepared)[0].1.clone()), (0, document));
+}
+
+/// Records of which too much would have to be decompressed to know them are not looked at one by one for ever.
+#[test]
+fn bombs_in_records() {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use std::io::Write;
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    bomb.write_all(&vec![b'x'; 700 << 10]).unwrap();
+    let bomb = STANDARD.encode(bomb.finish().unwrap());
+    let records: Vec<_> = (0..20).map(|_| json!({"kinesis": {"data": bomb}})).collect();
+    let document = in_message(&json!({"records": records}).to_string());
+    let body = format!("{{\"create\":{{\"_index\":\"i\"}}}}\n{document}\n");
+    let prepared = prepared(&preparer(policy()), body.as_bytes());
+    assert_eq!(prepared.counts.broken, [0, 0, 19, 0]);
+    assert_eq!(prepared.batch.slot_count(), 20);
+}
+
+/// What follows an event that was cut is not lost where it cannot be read.
+#[test]
+fn half_a_character_after_a_cut() {
+    let event = audit("a", "secrets");
+    let first = json!(&event[..event.len() - 40]).to_string();
+    let item = format!(
+        r#"{{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"/aws/eks/demo/cluster","logStream":"kube-apiserver-audit-0a","logEvents":[{{"id":"7","timestamp":1772359200000,"message":{first}}},{{"id":"8","timestamp":1772359200000,"message":"rest \ud800"}}]}}"#
+    );
+    let body = format!("{{\"create\":{{\"_index\":\"i\"}}}}\n{item}\n");
+    let out = outgoing(&prepared(&preparer(policy()), body.as_bytes()));
+    assert!(out.iter().any(|it| it.1["message"].to_string().contains("rest")), "{out:#?}");
+}

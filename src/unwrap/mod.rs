@@ -140,6 +140,12 @@ impl<'a> Found<'a> {
         self.way.is_split
     }
 
+    /// Whether a container printed it: whoever runs one can forge it.
+    #[must_use]
+    pub fn is_from_container(&self) -> bool {
+        self.way.is_container
+    }
+
     /// The name of the cluster: from the carrier, `orchestrator.cluster.name` or the settings.
     #[must_use]
     pub fn cluster(&self) -> Option<&'a str> {

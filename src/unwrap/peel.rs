@@ -177,7 +177,8 @@ impl<'a> Way<'a> {
     /// The component whose stream it is. In none of these streams are audit events, whatever its lines look like: a
     /// client of the API server has a say in what it logs.
     fn component_of_stream(&self) -> Option<Component> {
-        if !self.is_control_plane() {
+        // What a container printed may call itself anything.
+        if !self.is_control_plane() || self.is_container {
             return None;
         }
         let of_category = self.envelope.category.as_deref().and_then(Component::of_aks_category);
@@ -187,7 +188,8 @@ impl<'a> Way<'a> {
     /// The component that wrote a line: by the name of its stream, else by its form.
     fn component(&self, line: &str) -> Option<Component> {
         let of_form = || {
-            (self.is_control_plane() && control_plane::has_form(line)).then_some(Component::Other)
+            (self.is_control_plane() && !self.is_container && control_plane::has_form(line))
+                .then_some(Component::Other)
         };
         self.component_of_stream().or_else(of_form)
     }
