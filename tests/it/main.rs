@@ -24,6 +24,7 @@ mod limits;
 mod long_outage;
 mod matrix;
 mod nodes;
+mod parts;
 mod pki;
 mod poison;
 mod push;
