@@ -579,7 +579,10 @@ impl Run<'_> {
     ) -> Fate {
         let settings = &self.preparer.policy.unwrap;
         let before = Mark::of(self);
-        let mut parts = Parts::default();
+        let makes_ids = self.preparer.policy.ids == Ids::Audit;
+        let start = self.out.len();
+        let mut parts =
+            Parts { start, source: makes_ids.then_some(item.source), ..Parts::default() };
         unwrap::each(item.source, members, item.depth, settings, buffers, &mut |part| {
             self.part(part, action, id, &mut parts)
         });
@@ -614,7 +617,7 @@ impl Run<'_> {
         part: Part<'_>,
         action: &Action<'_>,
         id: &Option<String>,
-        parts: &mut Parts,
+        parts: &mut Parts<'_>,
     ) -> ControlFlow<()> {
         let policy = &self.preparer.policy;
         let sent = match policy.wanted(part) {
@@ -639,13 +642,16 @@ impl Run<'_> {
                 return ControlFlow::Break(());
             }
         }
-        let is_much =
-            parts.sent.len() > policy.items_max || self.out.len() > policy.batch_bytes_max;
-        if is_much || !self.count_out() {
+        let is_full = self.out.len() > policy.batch_bytes_max;
+        // What came before it may have filled the batch: then the request is refused, and the shipper sends it in two.
+        // Those who push send it as it is, for ever.
+        let own_bytes = self.out.len().saturating_sub(parts.start);
+        let is_too_large = own_bytes > policy.batch_bytes_max || is_full && self.ids_are_ours;
+        if parts.sent.len() > policy.items_max || is_too_large || !self.count_out() {
             parts.end = End::TooMany;
             return ControlFlow::Break(());
         }
-        ControlFlow::Continue(())
+        if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn dropped(&mut self, reason: Dropped) -> ControlFlow<()> {
@@ -681,7 +687,7 @@ impl Run<'_> {
         action: &Action<'_>,
         line: &Line<'_>,
         id: &Option<String>,
-        parts: &mut Parts,
+        parts: &mut Parts<'_>,
     ) -> Result<Sent, Refusal> {
         self.counts.lines += 1;
         let policy = &self.preparer.policy;
@@ -715,7 +721,7 @@ impl Run<'_> {
         action: &Action<'_>,
         piece: &Piece<'_>,
         id: &Option<String>,
-        parts: &mut Parts,
+        parts: &mut Parts<'_>,
     ) -> Result<Sent, Refusal> {
         if let Some(reason) = piece.broken {
             self.count_broken(reason);
@@ -738,7 +744,7 @@ impl Run<'_> {
         action: &Action<'_>,
         found: &Found<'_>,
         id: &Option<String>,
-        parts: &mut Parts,
+        parts: &mut Parts<'_>,
     ) -> Result<Sent, Refusal> {
         let provider = Provider::ALL.iter().position(|it| *it == found.provider());
         if let Some(count) = provider.and_then(|it| self.counts.audit.get_mut(it)) {
@@ -860,7 +866,11 @@ impl Run<'_> {
 
 /// What the parts of a document become.
 #[derive(Default)]
-struct Parts {
+struct Parts<'a> {
+    /// Where they begin in the batch.
+    start: usize,
+    /// The document, of which an `_id` may be made.
+    source: Option<&'a str>,
     sent: Vec<Sent>,
     end: End,
     /// The id that was made for the first part: the item is answered with it, if the client gave none.
@@ -869,6 +879,8 @@ struct Parts {
     unnamed: u64,
     /// How often each id was made of a record and its text.
     made: HashMap<String, u64>,
+    /// What stands for the client's `_id`, if it gave none.
+    digest: Option<String>,
 }
 
 /// How it ended.
@@ -882,7 +894,7 @@ enum End {
     Refused(Refusal),
 }
 
-impl Parts {
+impl Parts<'_> {
     /// The `_id` of a record that is no audit event; `None` where the client's stays, or Elasticsearch chooses.
     fn record_id(
         &mut self,
@@ -906,8 +918,14 @@ impl Parts {
             });
         }
         self.unnamed += 1;
-        let id = id.as_ref()?;
-        Some(hashed(&["piece", &action.index, id, &self.unnamed.to_string()]))
+        let nth = self.unnamed.to_string();
+        if let Some(id) = id {
+            return Some(hashed(&["piece", &action.index, id, &nth]));
+        }
+        // The whole comes again, if one part of it is not stored.
+        let source = self.source.filter(|_| is_split)?;
+        let digest = self.digest.get_or_insert_with(|| hashed(&[source]));
+        Some(hashed(&["part", &action.index, digest, &nth]))
     }
 }
 

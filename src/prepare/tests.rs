@@ -847,10 +847,19 @@ fn carriers_in_each_other() {
         ("{\"log\":", "}"),
         ("[", "]"),
         ("{\"message\":[", "]}"),
-        ("{\"messageType\":\"DATA_MESSAGE\",\"logGroup\":\"/aws/eks/c/cluster\",\"logEvents\":[{\"message\":", "}]}"),
+        (
+            "{\"messageType\":\"DATA_MESSAGE\",\"logGroup\":\"/aws/eks/c/cluster\",\"logEvents\":[{\"message\":",
+            "}]}",
+        ),
         ("{\"kubernetes\":{\"audit\":", "}}"),
-        ("{\"category\":\"a\",\"time\":\"b\",\"resourceId\":\"/x/MICROSOFT.CONTAINERSERVICE/c\",\"properties\":{\"log\":", "}}"),
-        ("{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{\"body\":{\"stringValue\":", "}}]}]}]}"),
+        (
+            "{\"category\":\"a\",\"time\":\"b\",\"resourceId\":\"/x/MICROSOFT.CONTAINERSERVICE/c\",\"properties\":{\"log\":",
+            "}}",
+        ),
+        (
+            "{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{\"body\":{\"stringValue\":",
+            "}}]}]}]}",
+        ),
     ] {
         for depth in [2, 20, 3_000] {
             let text = nested(open, close, depth);
@@ -872,7 +881,9 @@ fn pieces_of_one_record() {
     for message in [
         format!("{event}{{\"x\":1}}{{\"x\":2}}"),
         format!("[{event},{{\"x\":1}},{{\"x\":2}}]"),
-        format!("{{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"items\":[{event},{{\"x\":1}},{{\"x\":2}}]}}"),
+        format!(
+            "{{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"items\":[{event},{{\"x\":1}},{{\"x\":2}}]}}"
+        ),
     ] {
         let item = json!({"messageType": "DATA_MESSAGE", "owner": "1", "logGroup": "/aws/eks/demo/cluster", "logStream": "own",
             "logEvents": [{"id": "7", "timestamp": 1_772_359_200_000_u64, "message": message}]});
@@ -967,4 +978,52 @@ fn half_a_character_after_a_cut() {
     let body = format!("{{\"create\":{{\"_index\":\"i\"}}}}\n{item}\n");
     let out = outgoing(&prepared(&preparer(policy()), body.as_bytes()));
     assert!(out.iter().any(|it| it.1["message"].to_string().contains("rest")), "{out:#?}");
+}
+
+/// What others put into the same request does not keep an event from being read: the shipper sends it in two.
+#[test]
+fn a_full_batch_spoils_no_event() {
+    let item = |document: String| format!("{{\"create\":{{\"_index\":\"i\"}}}}\n{document}\n");
+    let event = item(in_message(&audit("a", "secrets")));
+    let alone = prepared(&preparer(policy()), event.as_bytes()).batch.len_bytes();
+    let filler = item(json!({"x": "y".repeat(alone)}).to_string());
+    for more in (0..alone).step_by(97) {
+        let small = preparer(Policy { batch_bytes_max: filler.len() + more, ..policy() });
+        if let Ok(prepared) =
+            small.prepare((filler.clone() + &event).as_bytes(), &Defaults::default(), now())
+        {
+            assert_eq!(
+                (prepared.counts.audit_sum(), prepared.counts.broken),
+                (1, [0; 4]),
+                "{more}"
+            );
+        }
+    }
+}
+
+/// What is no event of a list has an `_id` of ours, though its shipper gave none: the list comes again, if a part of it
+/// is not stored.
+#[test]
+fn parts_without_an_id() {
+    let list = |more: &str| {
+        let items = format!("[{},{{\"x\":1}},{{\"x\":1}}]", audit("a", "nodes"));
+        let message = format!(
+            "{{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"items\":{items}}}"
+        );
+        let document = json!({"message": message, "note": more});
+        format!("{{\"create\":{{\"_index\":\"i\"}}}}\n{document}\n")
+    };
+    let ids = |policy: Policy, body: &str| -> Vec<Value> {
+        let out = outgoing(&prepared(&preparer(policy), body.as_bytes()));
+        out.iter().map(|it| it.0["create"]["_id"].clone()).collect()
+    };
+    let [one, other] = [ids(policy(), &list("a")), ids(policy(), &list("b"))];
+    assert_eq!(one, ids(policy(), &list("a")), "again");
+    assert_eq!(one[0], other[0], "the same event");
+    let mut all: Vec<_> = one.iter().chain(&other[1..]).map(Value::to_string).collect();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 5, "{all:?}");
+    let without = ids(Policy { ids: Ids::Elasticsearch, ..policy() }, &list("a"));
+    assert!(without.iter().all(Value::is_null), "{without:?}");
 }

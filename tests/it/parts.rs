@@ -294,9 +294,12 @@ impl Maker {
                 );
             }
         };
-        let id = format!("id-{}", self.next);
-        let lines =
-            format!("{}\n{document}\n", json!({"create": {"_index": "logs-x-default", "_id": id}}));
+        // What did not come with an event is stored again where it has no `_id`.
+        let mut action = json!({"create": {"_index": "logs-x-default"}});
+        if self.rng.bool() || document.get("note").is_some() {
+            action["create"]["_id"] = format!("id-{}", self.next).into();
+        }
+        let lines = format!("{action}\n{document}\n");
         (lines, self.marks[before..].to_vec())
     }
 }
