@@ -963,15 +963,15 @@ fn bombs_in_records() {
     let document = in_message(&json!({"records": records}).to_string());
     let body = format!("{{\"create\":{{\"_index\":\"i\"}}}}\n{document}\n");
     let prepared = prepared(&preparer(policy()), body.as_bytes());
-    assert_eq!(prepared.counts.broken, [0, 0, 19, 0]);
-    assert_eq!(prepared.batch.slot_count(), 20);
+    assert_eq!(prepared.counts.broken, [0, 0, 1, 0]);
+    assert_eq!(prepared.batch.slot_count(), 1, "it passes as it came");
 }
 
 /// What follows an event that was cut is not lost where it cannot be read.
 #[test]
 fn half_a_character_after_a_cut() {
     let event = audit("a", "secrets");
-    let first = json!(&event[..event.len() - 40]).to_string();
+    let first = json!(event.split_at(event.len() - 40).0).to_string();
     let item = format!(
         r#"{{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"/aws/eks/demo/cluster","logStream":"kube-apiserver-audit-0a","logEvents":[{{"id":"7","timestamp":1772359200000,"message":{first}}},{{"id":"8","timestamp":1772359200000,"message":"rest \ud800"}}]}}"#
     );
