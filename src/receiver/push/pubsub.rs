@@ -47,12 +47,14 @@ pub(super) fn translate(
     if let Some((message, subscription)) = wrapped(body) {
         let text = |name| json::get(message, name).and_then(json::string);
         let message_id = text("messageId").or_else(|| text("message_id")).unwrap_or_default();
-        let id = hashed(&["pubsub", &subscription, &message_id]);
+        // Without an id all would be one.
+        let id = (!message_id.is_empty()).then(|| hashed(&["pubsub", &subscription, &message_id]));
+        let id = id.as_deref();
         let data = text("data").unwrap_or_default();
         if data.is_empty() {
             // A message has data or attributes.
             return match json::get(message, "attributes") {
-                Some(attributes) => lines.message(Some(&id), attributes, cluster),
+                Some(attributes) => lines.message(id, attributes, cluster),
                 None => Ok(()),
             };
         }
@@ -60,7 +62,7 @@ pub(super) fn translate(
             let reason = "the data of the message is no base64".into();
             return Err(refusal(400, "illegal_argument_exception", reason));
         };
-        return document(&data, Some(&id), cluster, lines);
+        return document(&data, id, cluster, lines);
     }
     let told = |name| headers.get(name).and_then(|it: &header::HeaderValue| it.to_str().ok());
     let id = told(MESSAGE_ID)
@@ -304,6 +306,9 @@ mod tests {
         assert_eq!(document, r#"{"insertId": "i","orchestrator":{"cluster":{"name":"c"}}}"#);
         assert_eq!(one(&data(b"{}", "1")).0, id, "the same message");
         assert_ne!(one(&data(b"{}", "2")).0, id);
+        for none in [data(b"{}", ""), push(r#"{"data":"e30=","messageId":7}"#)] {
+            assert_eq!(one(&none).0, r#"{"create":{}}"#, "{none}");
+        }
         let (_, document) = one(&data(b"text\n", "1"));
         assert_eq!(document, r#"{"message":"text","orchestrator":{"cluster":{"name":"c"}}}"#);
         let (_, document) = one(&data(b"[1]", "1"));
