@@ -421,8 +421,8 @@ impl<'r> Allowance<'r> {
         if taken <= self.granted.get() {
             return true;
         }
-        // A little more than needed, so that few ask often.
-        for ask in [taken.saturating_add(taken / 4), taken] {
+        // Much more than needed, if it is there: of many that grow step by step at once, none would come to an end.
+        for ask in [taken.saturating_mul(4), taken.saturating_add(taken / 4), taken] {
             if (self.room)(ask) {
                 self.granted.set(ask);
                 return true;

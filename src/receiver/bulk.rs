@@ -401,7 +401,10 @@ pub(super) fn in_room(
     let origin = receiver.dead_letters.is_some().then_some(Origin { body, defaults });
     // All of it may have to be kept.
     let kept_bytes = origin.as_ref().map_or(0, |it| it.body.len() + escaped_len(&it.body)) as u64;
-    grow(&mut share, prepared.weight_bytes() + kept_bytes)?;
+    let bytes = prepared.weight_bytes() + kept_bytes;
+    grow(&mut share, bytes)?;
+    // It may have asked for more on the way than it took.
+    share.shrink_to(bytes);
     Ok((prepared, origin, share))
 }
 

@@ -204,7 +204,7 @@ impl Maker {
         let group = ["/aws/eks/demo/cluster", "/own/audit"][usize::from(self.rng.bool())];
         let stream = format!(
             "{}-{}",
-            ["kube-apiserver-audit", "kube-scheduler", "own"][self.rng.usize(..3)],
+            ["kube-apiserver-audit", "fluent-bit", "own"][self.rng.usize(..3)],
             self.next
         );
         let mut events = Vec::new();

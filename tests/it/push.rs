@@ -711,3 +711,109 @@ async fn credentials_for_elasticsearch() {
         assert!(last.line.starts_with("POST /_bulk?timeout="), "{}", last.line);
     }
 }
+
+/// However a path is spelled, nobody comes in by it who is not let in, and the proof of one input opens no other.
+#[tokio::test]
+async fn no_way_round() {
+    let fake = Fake::start(|_, _| Reaction::Items(vec![201])).await;
+    let config = format!(
+        "output: {}\n{QUICK}push: {{firehose: {{access_key: key}}}}\nauth:\n- {{name: a, bearer: b}}\n",
+        fake.url()
+    );
+    let k8scop = K8scop::start(&config).await;
+    let bulk = "{\"create\":{\"_index\":\"i\"}}\n{}\n";
+    let key = [("x-amz-firehose-access-key", "key")];
+    for path in [
+        "/firehose/../_bulk",
+        "/firehose/%2e%2e/_bulk",
+        "//firehose/..//_bulk",
+        "/firehose%2F..%2F_bulk",
+        "/firehose/_bulk",
+        "/firehose/x/_bulk",
+        "/firehose/_doc",
+        "/firehose/_doc/1",
+        "/firehose;/_bulk",
+        "/_bulk?/firehose",
+        "/_bulk#/firehose",
+        "/FIREHOSE",
+        "/audit",
+        "/pubsub/firehose",
+        "/%66irehose/x/y",
+    ] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: k\r\nconnection: close\r\ncontent-type: application/json\r\nx-amz-firehose-access-key: key\r\ncontent-length: {}\r\n\r\n{bulk}",
+            bulk.len()
+        );
+        let mut stream = tokio::net::TcpStream::connect(k8scop.data).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await.ok();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let status: u16 = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        assert!(matches!(status, 400 | 401 | 403 | 404), "{path}: {answer}");
+    }
+    // Spelled so, it is Firehose's own.
+    for path in ["//firehose/", "/%66irehose", "/firehose/x%2F..%2F_bulk", "/firehose?_bulk"] {
+        let body = firehose("r", &[b"a".to_vec()]);
+        assert_eq!(send(&k8scop, path, &key, body.clone()).await.status, 200, "{path}");
+        assert_eq!(send(&k8scop, path, &[], body).await.status, 401, "{path}");
+    }
+    // Two keys: the first counts, whoever stands before us.
+    let body = firehose("r", &[b"a".to_vec()]);
+    let two = [("x-amz-firehose-access-key", "x"), ("x-amz-firehose-access-key", "key")];
+    assert_eq!(send(&k8scop, "/firehose", &two, body).await.status, 401);
+    for asked in fake.asked() {
+        assert!(asked.line.starts_with("POST /_bulk?timeout="), "{}", asked.line);
+        assert!(asked.header("x-amz-firehose-access-key").is_none());
+        assert!(asked.body.contains("\"_index\":\"logs-k8scop.push-default\""), "{}", asked.body);
+    }
+    k8scop.check_balance().await;
+}
+
+/// One byte of a client does not cost the others of its API server their events.
+#[tokio::test]
+async fn a_patch_that_is_no_utf8() {
+    let k8scop = K8scop::start("output: file:./data\n").await;
+    let mut odd = item("a");
+    odd["requestObject"] = json!({"data": "@@"});
+    let body = list(&[odd, item("b")]).into_bytes();
+    let body: Vec<u8> = body.into_iter().map(|it| if it == b'@' { 0xff } else { it }).collect();
+    check_form("/audit", &send(&k8scop, "/audit/demo", &[], body).await, true);
+    assert_eq!(documents(&k8scop)["logs-kubernetes.audit_logs-default"].len(), 2);
+}
+
+/// What small requests become is within the budget before it is written: a document is repeated around each of the events
+/// in it.
+#[tokio::test]
+async fn small_requests_that_become_much_stay_within_the_budget() {
+    let fake = Fake::start_forgetful(|_| Reaction::Items(vec![201])).await;
+    let k8scop = K8scop::start(&format!("output: {}\n", fake.url())).await;
+    let items: Vec<_> =
+        (0..900).map(|it| json!({"auditID": it.to_string(), "stage": "Panic"})).collect();
+    let document = json!({"pad": "x".repeat(200_000), "message": list(&items)});
+    let body = format!("{{\"create\":{{\"_index\":\"i\"}}}}\n{document}\n");
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (url, body) = (k8scop.url("/_bulk"), body.clone());
+        tasks.spawn(async move {
+            nobody().post(url).body(body).send().await.unwrap().status().as_u16()
+        });
+    }
+    let mut peak = 0;
+    let pid = k8scop.pid();
+    let mut statuses = Vec::new();
+    while !tasks.is_empty() {
+        tokio::select! {
+            Some(done) = tasks.join_next() => statuses.push(done.unwrap()),
+            () = tokio::time::sleep(Duration::from_millis(20)) => (),
+        }
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let rss = text.lines().find(|it| it.starts_with("VmHWM")).unwrap();
+        peak = peak.max(rss.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap());
+    }
+    assert!(statuses.iter().all(|it| matches!(it, 200 | 429)), "{statuses:?}");
+    assert!(statuses.contains(&200), "{statuses:?}");
+    // Three times limits.in_flight_bytes_max.
+    assert!(peak < 768 << 10, "{peak} kB");
+    k8scop.check_balance().await;
+}
