@@ -2,7 +2,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Fate, Plan, Prepared, Slot, hex, slot};
+use super::{
+    Fate, Plan, Prepared,
+    ids::hex,
+    reply::{Slot, slot},
+};
 use crate::{
     bulk::{AnswerItem, Defaults, OutgoingBatch},
     json,

@@ -2,7 +2,7 @@ use proptest::{collection::vec, prelude::*, test_runner::Config};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::rules;
+use crate::{bulk::AnswerItem, json, rules};
 
 fn policy() -> Policy {
     Policy {
