@@ -3,7 +3,7 @@ use serde_json::{Map, Value, json};
 use super::{SetupError, engine::Engine, lifecycle};
 
 /// The templates, each a whole index template that can be put as it is.
-const SOURCES: [Source; 5] = [
+const SOURCES: [Source; 6] = [
     Source {
         name: "kubernetes.audit_logs",
         text: include_str!("../../pipelines/templates/kubernetes.audit_logs.json"),
@@ -27,6 +27,11 @@ const SOURCES: [Source; 5] = [
     Source {
         name: "k8scop.dead_letter",
         text: include_str!("../../pipelines/templates/k8scop.dead_letter.json"),
+        is_daily: false,
+    },
+    Source {
+        name: "k8scop.push",
+        text: include_str!("../../pipelines/templates/k8scop.push.json"),
         is_daily: false,
     },
 ];
@@ -306,7 +311,7 @@ mod tests {
                     }
                     there.push(&piece.name);
                 }
-                assert_eq!(pieces.iter().filter(|it| it.kind == Kind::Index).count(), 4);
+                assert_eq!(pieces.iter().filter(|it| it.kind == Kind::Index).count(), 5);
             }
         }
     }

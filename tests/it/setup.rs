@@ -140,6 +140,7 @@ async fn what_is_missing_is_put_once() {
             "kubernetes.control_plane_logs",
             "k8scop.alerts",
             "k8scop.dead_letter",
+            "k8scop.push",
         ] {
             assert!(
                 puts(&fake).contains(&format!("/_index_template/k8scop-{name}")),
@@ -201,7 +202,7 @@ async fn what_cannot_be_put_is_named_and_the_rest_is_put() {
             70,
             "--engine says it instead",
         ),
-        (|it| it.line.starts_with(PACKAGE).then_some(Reaction::Close), 70, "put 2 of 8"),
+        (|it| it.line.starts_with(PACKAGE).then_some(Reaction::Close), 70, "put 2 of 10"),
         (|it| it.line.starts_with("GET / ").then_some(Reaction::Reset), 70, "error: "),
     ];
     for (number, (fault, status, expected)) in faults.into_iter().enumerate() {
@@ -213,7 +214,7 @@ async fn what_cannot_be_put_is_named_and_the_rest_is_put() {
         let stored = store.lock().unwrap().len();
         if status == 1 {
             assert!(text.contains(ONE), "{number}: {text}");
-            assert_eq!(stored, 7, "{number}: {text}");
+            assert_eq!(stored, 9, "{number}: {text}");
         } else {
             assert!(stored < 3, "{number}: {text}");
         }
