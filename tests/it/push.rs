@@ -247,16 +247,35 @@ async fn events_of_clouds() {
 async fn nothing_to_store_is_a_yes() {
     let fake = Fake::start(|_, _| Reaction::Close).await;
     let k8scop = K8scop::start(&format!("output: {}\n{QUICK}", fake.url())).await;
-    let check = r#"{"messageType":"CONTROL_MESSAGE","owner":"CloudwatchLogs","logEvents":[]}"#;
+    let check = json!({"messageType": "CONTROL_MESSAGE", "owner": "CloudwatchLogs", "logGroup": "", "logStream": "",
+        "subscriptionFilters": [], "logEvents": [
+            {"id": "", "timestamp": 1, "message": "CWL CONTROL MESSAGE: Checking health of destination Firehose."}]})
+    .to_string();
     for (path, body) in [
         ("/audit", list(&[])),
         ("/firehose", firehose("r", &[])),
         ("/firehose", firehose("r", &[gzip(check.as_bytes())])),
+        ("/firehose/demo", firehose("s", &[gzip(check.as_bytes())])),
         ("/pubsub", json!({"message": {"messageId": "1"}, "subscription": "s"}).to_string()),
     ] {
         check_form(path, &send(&k8scop, path, &[], body).await, true);
     }
     assert!(fake.asked().is_empty());
+    let metrics = k8scop.metrics().await;
+    assert_eq!(metrics["k8scop_dropped_documents_total{reason=\"control_message\"}"], 2.0);
+    k8scop.check_balance().await;
+}
+
+/// What calls itself a check of the way and says more is stored.
+#[tokio::test]
+async fn what_only_looks_like_a_check_is_stored() {
+    let fake = Fake::start(|_, _| Reaction::Items(vec![201])).await;
+    let k8scop = K8scop::start(&format!("output: {}\n{QUICK}", fake.url())).await;
+    let message = json!({"messageType": "CONTROL_MESSAGE", "logEvents": [{"id": "1", "timestamp": 1, "message": "a line"}]});
+    let body = firehose("r", &[gzip(message.to_string().as_bytes())]);
+    check_form("/firehose", &send(&k8scop, "/firehose/demo", &[], body).await, true);
+    assert_eq!(fake.asked().len(), 1);
+    k8scop.check_balance().await;
 }
 
 /// What Elasticsearch does, and what is answered then.

@@ -36,8 +36,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 ///
 /// A record is base64, most often of gzip. In it stand messages of CloudWatch subscriptions, one after the other or a
 /// line each; or, where Firehose was told to extract messages, lines. A subscription message becomes a document as it
-/// is, a line one with the line in `message`; messages that only check the way are dropped. What cannot be read is
-/// kept as it came: Firehose would send it again and again, and all others with it.
+/// is, a line one with the line in `message`. What cannot be read is kept as it came: Firehose would send it again and again, and all others with it.
 ///
 /// The `_id`s are made of the request's id, which stays when it is sent again, and of the place in it.
 pub(super) fn translate(
@@ -138,10 +137,11 @@ impl Record<'_> {
             let Ok((object, after)) = json::first(rest, json::DEPTH_MAX) else { break };
             rest = after.trim_start();
             match message_type(object).as_deref() {
-                Some("CONTROL_MESSAGE") if others.is_empty() => text = rest,
-                Some("DATA_MESSAGE") if others.is_empty() => {
+                Some(kind @ ("DATA_MESSAGE" | "CONTROL_MESSAGE")) if others.is_empty() => {
                     let id = self.next_id();
-                    self.lines.object(Some(&id), object, self.cluster)?;
+                    // Whether a message only checks the way is for unwrap to say, which drops it only if it is nothing else.
+                    let cluster = self.cluster.filter(|_| kind == "DATA_MESSAGE");
+                    self.lines.object(Some(&id), object, cluster)?;
                     text = rest;
                 }
                 _ if others.len() == self.lines.items_left() => return Err(self.lines.too_many()),
@@ -254,7 +254,7 @@ mod tests {
         check(&[&gzip(MESSAGE.as_bytes())], &[MESSAGE]);
         check(&[MESSAGE.as_bytes()], &[MESSAGE]);
         let two = [gzip(MESSAGE.as_bytes()), gzip(MESSAGE.as_bytes())].concat();
-        check(&[&two, &gzip(CONTROL.as_bytes())], &[MESSAGE, MESSAGE]);
+        check(&[&two, &gzip(CONTROL.as_bytes())], &[MESSAGE, MESSAGE, CONTROL]);
         let joined = format!(
             "{MESSAGE}\n{CONTROL}{MESSAGE} {MESSAGE}\nI0102 text\r\n{{\"a\":1}}{{\"b\":2}}\n"
         );
@@ -262,6 +262,7 @@ mod tests {
             &[&gzip(joined.as_bytes())],
             &[
                 MESSAGE,
+                CONTROL,
                 MESSAGE,
                 MESSAGE,
                 r#"{"message":"I0102 text"}"#,
