@@ -102,7 +102,16 @@ pub enum TooLarge {
 }
 
 /// Whether a request may take so many bytes of memory in all.
-pub type Room<'r> = &'r dyn Fn(u64) -> bool;
+pub type Room<'r> = &'r dyn Fn(Ask) -> bool;
+
+/// How much memory a request asks for (bytes).
+#[derive(Clone, Copy, Debug)]
+pub enum Ask {
+    /// More than it needs now.
+    Ahead(u64),
+    /// What it cannot go on without.
+    Needed(u64),
+}
 
 /// What is done with items.
 #[derive(Clone, Debug)]

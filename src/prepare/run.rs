@@ -9,8 +9,8 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    AlertTarget, Counts, DATASET_ALERTS, DATASET_LOGS, Fate, Holds, Ids, Plan, Prepared, Preparer,
-    Room, Route, Sent, TooLarge,
+    AlertTarget, Ask, Counts, DATASET_ALERTS, DATASET_LOGS, Fate, Holds, Ids, Plan, Prepared,
+    Preparer, Room, Route, Sent, TooLarge,
     ids::{hashed, made_id, namespace},
 };
 use crate::{
@@ -100,9 +100,11 @@ impl<'r> Allowance<'r> {
             return true;
         }
         // Much more than needed, if it is there: of many that grow step by step at once, none would come to an end.
-        for ask in [taken.saturating_mul(4), taken.saturating_add(taken / 4), taken] {
+        let (more, little) = (taken.saturating_mul(4), taken.saturating_add(taken / 4));
+        for ask in [Ask::Ahead(more), Ask::Ahead(little), Ask::Needed(taken)] {
             if (self.room)(ask) {
-                self.granted.set(ask);
+                let (Ask::Ahead(bytes) | Ask::Needed(bytes)) = ask;
+                self.granted.set(bytes);
                 return true;
             }
         }

@@ -1,4 +1,11 @@
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -13,6 +20,19 @@ pub struct Budget {
     units: Arc<Semaphore>,
     units_max: usize,
     used_bytes: IntGauge,
+    /// Somebody has the right to wait.
+    is_awaited: Arc<AtomicBool>,
+}
+
+/// The right to wait for more of the budget, which one has at a time. Of many that grow step by step and find nothing
+/// left, all others give back what they have, so that one comes to its end.
+#[derive(Debug)]
+pub(super) struct Turn(Arc<AtomicBool>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 /// A body's share of the budget. Given back when it is dropped.
@@ -28,7 +48,8 @@ impl Budget {
     pub fn new(bytes_max: u64, used_bytes: IntGauge) -> Self {
         let units = usize::try_from(bytes_max / UNIT_BYTES).unwrap_or(Semaphore::MAX_PERMITS);
         let units_max = units.min(Semaphore::MAX_PERMITS);
-        Self { units: Arc::new(Semaphore::new(units_max)), units_max, used_bytes }
+        let (units, is_awaited) = (Arc::new(Semaphore::new(units_max)), Arc::default());
+        Self { units, units_max, used_bytes, is_awaited }
     }
 
     /// A share of `bytes`, unless it is not to be had now.
@@ -71,6 +92,33 @@ impl Share {
         let Some(permit) = self.budget.permits(more) else { return false };
         self.permit.merge(permit);
         true
+    }
+
+    /// As [`Self::try_grow_to`]; whoever has the turn, or gets it, waits a little for what others give back. Blocks the
+    /// thread meanwhile.
+    #[expect(clippy::disallowed_methods, reason = "bodies are prepared on threads that may block")]
+    pub(super) fn grow_in_turn_to(&mut self, bytes: u64, turn: &mut Option<Turn>) -> bool {
+        /// Longest wait: as long as others need to be refused, not to be stored.
+        const WAIT: Duration = Duration::from_secs(1);
+        const STEP: Duration = Duration::from_millis(2);
+        if self.try_grow_to(bytes) {
+            return true;
+        }
+        if turn.is_none() {
+            let is_free = !self.budget.is_awaited.swap(true, Ordering::Acquire);
+            *turn = is_free.then(|| Turn(Arc::clone(&self.budget.is_awaited)));
+        }
+        if turn.is_none() || !self.could_grow_to(bytes) {
+            return false;
+        }
+        let end = Instant::now() + WAIT;
+        while Instant::now() < end {
+            thread::sleep(STEP);
+            if self.try_grow_to(bytes) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Gives back what is above `bytes`.

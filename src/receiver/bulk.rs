@@ -23,7 +23,7 @@ use crate::{
     forward::{Delivery, Heads, Output, Passed, Product, Whole, may_pass_later, whole_of},
     json,
     metrics::Metrics,
-    prepare::{Letter, Prepared, Room, Tally, TooLarge},
+    prepare::{Ask, Letter, Prepared, Room, Tally, TooLarge},
     unwrap::{Broken, Dropped, Provider, Reduced},
 };
 
@@ -389,10 +389,17 @@ pub(super) fn in_room(
     let items = memchr::memchr_iter(b'\n', &body).count().saturating_add(1);
     let mut share = share;
     grow(&mut share, Prepared::weight_bytes_of(items.min(receiver.preparer.items_max())))?;
-    let shared = RefCell::new(share);
-    let room = |bytes| shared.borrow_mut().try_grow_to(bytes);
+    let growing = RefCell::new((share, None));
+    let room = |bytes: Ask| {
+        let (share, turn) = &mut *growing.borrow_mut();
+        match bytes {
+            Ask::Ahead(bytes) => share.try_grow_to(bytes),
+            Ask::Needed(bytes) => share.grow_in_turn_to(bytes, turn),
+        }
+    };
     let prepared = prepare(&room, &body, &defaults);
-    let mut share = shared.into_inner();
+    // The turn is held to the end of what may grow.
+    let (mut share, mut turn) = growing.into_inner();
     let prepared = prepared.map_err(|error| match error {
         TooLarge::NoRoom { bytes } if share.could_grow_to(bytes) => body::busy(),
         error => refusal(413, "content_too_long_exception", error.to_string()),
@@ -402,7 +409,9 @@ pub(super) fn in_room(
     // All of it may have to be kept.
     let kept_bytes = origin.as_ref().map_or(0, |it| it.body.len() + escaped_len(&it.body)) as u64;
     let bytes = prepared.weight_bytes() + kept_bytes;
-    grow(&mut share, bytes)?;
+    if !share.grow_in_turn_to(bytes, &mut turn) {
+        grow(&mut share, bytes)?;
+    }
     // It may have asked for more on the way than it took.
     share.shrink_to(bytes);
     Ok((prepared, origin, share))
