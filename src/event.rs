@@ -54,6 +54,8 @@ pub struct AuditEvent<'a> {
     pub stage_time: Text<'a>,
     /// `requestObject`, as text.
     pub request_object: Option<&'a str>,
+    /// `responseObject`, as text.
+    pub response_object: Option<&'a str>,
 }
 
 /// What the request was about.
@@ -101,6 +103,7 @@ impl<'a> AuditEvent<'a> {
                 self.peer_ip = json::elements(value).last().and_then(json::string);
             }
             "requestObject" => self.request_object = Some(value),
+            "responseObject" => self.response_object = Some(value),
             "user" => {
                 for member in json::members(value) {
                     match member.key().as_deref() {

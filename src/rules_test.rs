@@ -95,18 +95,11 @@ mod tests {
     use crate::rules;
 
     #[test]
-    fn every_rule_file_is_built_in_and_passes_its_examples() {
-        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/rules");
-        let mut files: Vec<_> = std::fs::read_dir(dir)
-            .unwrap()
-            .map(|it| format!("pipelines/rules/{}", it.unwrap().file_name().to_str().unwrap()))
-            .collect();
-        files.sort();
-        assert_eq!(files, rules::BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    fn every_built_in_rule_passes_its_examples() {
         let all =
             rules::BUILT_IN.iter().map(|(name, text)| rules::parse(name, text).unwrap()).collect();
         let report = run(all).unwrap();
         assert_eq!(report.failed, 0, "{}", report.text);
-        assert!(report.passed > files.len() * 2);
+        assert!(report.passed > rules::BUILT_IN.len() * 2);
     }
 }

@@ -3,6 +3,8 @@
 use super::{
     fields::{Found, visit},
     matcher::Classifier,
+    plain,
+    view::View,
 };
 use crate::{
     event::AuditEvent,
@@ -35,29 +37,30 @@ impl Classifier {
     pub fn explain(&self, event: &AuditEvent<'_>, rule: usize) -> Option<Vec<Reason<'_>>> {
         let rule = self.rules().get(rule)?;
         let mut reasons = Vec::new();
-        why(event, &rule.condition, &rule.searches, true, &mut reasons).then_some(reasons)
+        why(&View::new(event), &rule.condition, &rule.searches, true, &mut reasons)
+            .then_some(reasons)
     }
 }
 
 /// Whether the condition comes out as wanted; if so, its grounds are appended, else nothing is.
 fn why<'r>(
-    event: &AuditEvent<'_>,
+    view: &View<'_>,
     condition: &Condition,
     searches: &'r [Search],
     wanted: bool,
     out: &mut Vec<Reason<'r>>,
 ) -> bool {
     match (condition, wanted) {
-        (Condition::Not(part), _) => why(event, part, searches, !wanted, out),
+        (Condition::Not(part), _) => why(view, part, searches, !wanted, out),
         (Condition::Search(index), _) => match searches.get(*index) {
-            Some(search) if wanted => holds(event, search, out),
-            Some(search) => fails(event, search, out),
+            Some(search) if wanted => holds(view, search, out),
+            Some(search) => fails(view, search, out),
             None => !wanted,
         },
         // Each part has to come out so.
         (Condition::All(parts), true) | (Condition::Any(parts), false) => {
             let start = out.len();
-            let all = parts.iter().all(|it| why(event, it, searches, wanted, out));
+            let all = parts.iter().all(|it| why(view, it, searches, wanted, out));
             if !all {
                 out.truncate(start);
             }
@@ -65,73 +68,74 @@ fn why<'r>(
         }
         // One is enough, and each that does is a ground.
         (Condition::Any(parts), true) | (Condition::All(parts), false) => {
-            let grounds = parts.iter().filter(|it| why(event, it, searches, wanted, out));
+            let grounds = parts.iter().filter(|it| why(view, it, searches, wanted, out));
             grounds.count() > 0
         }
     }
 }
 
 /// Whether one of the selection's alternatives holds.
-fn holds<'r>(event: &AuditEvent<'_>, search: &'r Search, out: &mut Vec<Reason<'r>>) -> bool {
-    let start = out.len();
-    search.alternatives.iter().any(|tests| {
-        let all = tests.iter().all(|test| match fits(event, test) {
-            Some(fitting) => {
-                out.extend(fitting.into_iter().map(|(value, pattern)| Reason {
-                    selection: &search.name,
-                    holds: true,
-                    field: test.field.to_string(),
-                    value,
-                    pattern,
-                }));
-                true
-            }
-            None => false,
-        });
-        if !all {
-            out.truncate(start);
-        }
-        all
-    })
+fn holds<'r>(view: &View<'_>, search: &'r Search, out: &mut Vec<Reason<'r>>) -> bool {
+    let Some(tests) = search.alternatives.iter().find(|it| plain::all_hold(view, it)) else {
+        return false;
+    };
+    for test in tests {
+        // What holds for one element only may have no value that fits by itself.
+        let fitting =
+            fits(view, test).unwrap_or_else(|| vec![(value(view, test, |_| true), wanted(test))]);
+        out.extend(fitting.into_iter().map(|(value, pattern)| Reason {
+            selection: &search.name,
+            holds: true,
+            field: test.field.to_string(),
+            value,
+            pattern,
+        }));
+    }
+    true
 }
 
-/// Whether none does: each has a line that does not hold.
-fn fails<'r>(event: &AuditEvent<'_>, search: &'r Search, out: &mut Vec<Reason<'r>>) -> bool {
-    let start = out.len();
-    let all = search.alternatives.iter().all(|tests| {
-        let Some(test) = tests.iter().find(|it| fits(event, it).is_none()) else { return false };
+/// Whether none does: each has a line that does not hold, or lines that no one element satisfies.
+fn fails<'r>(view: &View<'_>, search: &'r Search, out: &mut Vec<Reason<'r>>) -> bool {
+    if search.alternatives.iter().any(|it| plain::all_hold(view, it)) {
+        return false;
+    }
+    for tests in &search.alternatives {
+        let alone = |it: &&FieldTest| !plain::all_hold(view, std::slice::from_ref(*it));
+        let Some(test) = tests.iter().find(alone).or(tests.last()) else { continue };
         out.push(Reason {
             selection: &search.name,
             holds: false,
             field: test.field.to_string(),
-            value: value(event, test, |_| true),
+            value: value(view, test, |_| true),
             pattern: wanted(test),
         });
-        true
-    });
-    if !all {
-        out.truncate(start);
     }
-    all
+    true
 }
 
 /// A value, if there is one, and the pattern that it fits.
 type Fit = (Option<String>, String);
 
 /// The values that make the line hold; `None` if it does not.
-fn fits(event: &AuditEvent<'_>, test: &FieldTest) -> Option<Vec<Fit>> {
+fn fits(view: &View<'_>, test: &FieldTest) -> Option<Vec<Fit>> {
+    if test.negated {
+        return plain::passes(view, test)
+            .then(|| vec![(value(view, test, |_| true), wanted(test))]);
+    }
     if let Some(exists) = test.exists {
-        let found = value(event, test, |_| true);
+        let found = value(view, test, |_| true);
         return (found.is_some() == exists).then(|| vec![(found, wanted(test))]);
     }
     let one = |pattern: &Pattern| {
         let found = match pattern {
-            Pattern::Null => match value(event, test, |_| true) {
+            Pattern::Null => match value(view, test, |_| true) {
                 None => None,
                 Some(_) => return None,
             },
-            Pattern::Present => Some(value(event, test, |_| true)?),
-            pattern => Some(value(event, test, |it| it.is_some_and(|it| pattern.matches(it)))?),
+            Pattern::Present => Some(value(view, test, |_| true)?),
+            pattern => {
+                Some(value(view, test, |it| it.is_some_and(|it| plain::fits(view, pattern, it)))?)
+            }
         };
         Some((found, pattern.to_string()))
     };
@@ -143,12 +147,12 @@ fn fits(event: &AuditEvent<'_>, test: &FieldTest) -> Option<Vec<Fit>> {
 
 /// The first value of the field that is as it should be. What is no text has none to look at.
 fn value(
-    event: &AuditEvent<'_>,
+    view: &View<'_>,
     test: &FieldTest,
     is_it: impl Fn(Option<&str>) -> bool,
 ) -> Option<String> {
     let mut value = None;
-    visit(event, &test.field, &mut |found| {
+    visit(view, &test.field, &mut |found| {
         let (text, shown) = match found {
             Found::Text(text) => (Some(text), text),
             Found::Other => (None, OBJECT),
@@ -167,7 +171,8 @@ fn wanted(test: &FieldTest) -> String {
         return format!("exists: {exists}");
     }
     let joint = if test.all { " and " } else { " or " };
-    test.patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(joint)
+    let wanted = test.patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(joint);
+    if test.negated { format!("not {wanted}") } else { wanted }
 }
 
 #[cfg(test)]

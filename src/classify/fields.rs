@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::kubectl::kubectl;
+use super::view::{View, expanded};
 use crate::{
     event::AuditEvent,
     json::{self, Kind},
@@ -8,7 +8,9 @@ use crate::{
 };
 
 /// Arrays directly in arrays that are gone into. Kubernetes objects have none; each level would be read again.
-const NESTED_ARRAYS_MAX: usize = 4;
+pub(super) const NESTED_ARRAYS_MAX: usize = 4;
+/// How deep keywords are looked for.
+const DEPTH_MAX: usize = 64;
 
 /// One value that a field has.
 pub(super) enum Found<'v> {
@@ -21,43 +23,84 @@ pub(super) enum Found<'v> {
 /// Calls `take` with the values of `field`, until it says that it has enough. Gives back whether it did.
 /// A JSON `null` is no value.
 pub(super) fn visit(
-    event: &AuditEvent<'_>,
+    view: &View<'_>,
     field: &Field,
     take: &mut dyn FnMut(Found<'_>) -> bool,
 ) -> bool {
+    let event = view.event;
     let mut text = |it: Option<&str>| it.is_some_and(|it| take(Found::Text(it)));
+    let mut texts = |all: &[String]| all.iter().any(|it| text(Some(it)));
     match field {
         Field::UriPath => text(event.request_uri.is_some().then(|| event.path())),
         // The API server takes the first of several (apimachinery, `Convert_Slice_string_To_string`).
         Field::Query(name) => text(event.query_values(name).next().as_deref()),
-        Field::Command => text(event.container_command().as_deref()),
-        Field::Kubectl => text(kubectl(event).as_deref()),
+        Field::Command => texts(view.commands()),
+        Field::Kubectl => text(view.kubectl()),
         Field::PeerIp => text(event.peer_ip.as_deref()),
-        Field::Path(path) => match path.as_str() {
+        Field::Actor => text(Some(view.actor())),
+        Field::HostPath => texts(view.host_paths()),
+        Field::CsrCommonName | Field::CsrOrganization => false,
+        Field::Object(path) => {
+            view.objects().iter().any(|it| walk(it, path, NESTED_ARRAYS_MAX, take))
+        }
+        Field::Pod(path) => view.pods().iter().any(|it| walk(it, path, NESTED_ARRAYS_MAX, take)),
+        Field::Container(path) => {
+            view.containers().iter().any(|it| walk(it, path, NESTED_ARRAYS_MAX, take))
+        }
+        Field::Any => event.members.iter().any(|it| everything(it.value, DEPTH_MAX, take)),
+        Field::Path(path) => match typed(event, path) {
             // What is read already needs no second walk.
-            "verb" => text(event.verb.as_deref()),
-            "stage" => text(event.stage.as_deref()),
-            "requestURI" => text(event.request_uri.as_deref()),
-            "userAgent" => text(event.user_agent.as_deref()),
-            "user.username" => text(event.user_name.as_deref()),
-            "objectRef.resource" => text(event.object.resource.as_deref()),
-            "objectRef.subresource" => text(event.object.subresource.as_deref()),
-            "objectRef.namespace" => text(event.object.namespace.as_deref()),
-            "objectRef.name" => text(event.object.name.as_deref()),
-            "objectRef.apiGroup" => text(event.object.api_group.as_deref()),
-            path => event.members.iter().any(|it| {
+            Some(known) => text(Some(known)),
+            None => event.members.iter().any(|it| {
                 it.key().is_some_and(|key| {
-                    below(path, &key)
-                        .is_some_and(|rest| walk(it.value, rest, NESTED_ARRAYS_MAX, take))
+                    below(path, &key).is_some_and(|rest| {
+                        let is_body = matches!(key.as_ref(), "requestObject" | "responseObject");
+                        match is_body && !rest.is_empty() {
+                            true => expanded(it.value)
+                                .iter()
+                                .any(|it| walk(it, rest, NESTED_ARRAYS_MAX, take)),
+                            false => walk(it.value, rest, NESTED_ARRAYS_MAX, take),
+                        }
+                    })
                 })
             }),
         },
     }
 }
 
+/// A field that was read as the text that it should be. What is of another type is looked for as all other fields are.
+fn typed<'e>(event: &'e AuditEvent<'_>, path: &str) -> Option<&'e str> {
+    match path {
+        "verb" => event.verb.as_deref(),
+        "stage" => event.stage.as_deref(),
+        "requestURI" => event.request_uri.as_deref(),
+        "userAgent" => event.user_agent.as_deref(),
+        "user.username" => event.user_name.as_deref(),
+        "objectRef.resource" => event.object.resource.as_deref(),
+        "objectRef.subresource" => event.object.subresource.as_deref(),
+        "objectRef.namespace" => event.object.namespace.as_deref(),
+        "objectRef.name" => event.object.name.as_deref(),
+        "objectRef.apiGroup" => event.object.api_group.as_deref(),
+        _ => None,
+    }
+}
+
+/// All values in a value.
+fn everything(value: &str, depth: usize, take: &mut dyn FnMut(Found<'_>) -> bool) -> bool {
+    match json::kind(value) {
+        Kind::Object if depth > 0 => {
+            json::members(value).any(|it| everything(it.value, depth - 1, take))
+        }
+        Kind::Array if depth > 0 => json::elements(value).any(|it| everything(it, depth - 1, take)),
+        Kind::String => json::string(value).is_some_and(|it| take(Found::Text(&it))),
+        Kind::Number | Kind::Bool => take(Found::Text(value)),
+        _ => false,
+    }
+}
+
 /// What is left of `path` below `key`; `None` if it does not go through it. Keys may hold dots themselves, and
 /// may have been written with `_` for `.` by an ingest pipeline.
-fn below<'p>(path: &'p str, key: &str) -> Option<&'p str> {
+pub(super) fn below<'p>(path: &'p str, key: &str) -> Option<&'p str> {
     let rest = path.get(key.len()..).filter(|_| !key.is_empty())?;
     let same = path
         .bytes()
@@ -69,7 +112,7 @@ fn below<'p>(path: &'p str, key: &str) -> Option<&'p str> {
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
 }
 
-fn walk(
+pub(super) fn walk(
     value: &str,
     path: &str,
     arrays_left: usize,
@@ -102,13 +145,13 @@ fn walk(
 /// Fills a sentence with the event's fields. A field that the event lacks is a dash.
 #[must_use]
 pub fn sentence(event: &AuditEvent<'_>, template: &Template) -> String {
-    let mut out = String::new();
+    let (view, mut out) = (View::new(event), String::new());
     for part in &template.parts {
         match part {
             Part::Text(text) => out.push_str(text),
             Part::Field(field) => {
                 let mut value = Cow::Borrowed("-");
-                visit(event, field, &mut |found| match found {
+                visit(&view, field, &mut |found| match found {
                     Found::Text(text) => {
                         value = Cow::Owned(text.to_owned());
                         true
@@ -134,7 +177,7 @@ mod tests {
     fn check(path: &str, expected: &[&str]) {
         let event = AuditEvent::new(EVENT, json::members(EVENT).collect());
         let mut values = Vec::new();
-        visit(&event, &Field::Path(path.into()), &mut |found| {
+        visit(&View::new(&event), &Field::Path(path.into()), &mut |found| {
             values.push(match found {
                 Found::Text(text) => text.to_owned(),
                 Found::Other => "…".to_owned(),

@@ -1,10 +1,7 @@
-use super::{
-    fields::{Found, visit},
-    prefilter::Prefilter,
-};
+use super::{plain, prefilter::Prefilter, view::View};
 use crate::{
     event::AuditEvent,
-    rules::{Condition, FieldTest, Pattern, Rule, Search},
+    rules::{Rule, Search},
 };
 
 /// What the rules say about one event: the places of the rules it hits, in their order. Empty is the common
@@ -49,9 +46,10 @@ impl Classifier {
     }
 
     fn hits(&self, event: &AuditEvent<'_>, tried: impl Fn(usize) -> bool) -> Verdict {
-        let hits = self.rules.iter().enumerate();
-        let hits = hits
-            .filter(|(index, rule)| tried(*index) && holds(event, &rule.condition, &rule.searches));
+        let view = View::new(event);
+        let hits = self.rules.iter().enumerate().filter(|(index, rule)| {
+            tried(*index) && plain::holds(&view, &rule.condition, &rule.searches)
+        });
         Verdict { hits: hits.map(|(index, _)| index).collect() }
     }
 }
@@ -59,38 +57,8 @@ impl Classifier {
 /// Whether one of these selections fits an event.
 #[must_use]
 pub fn fits(event: &AuditEvent<'_>, selections: &[Search]) -> bool {
-    selections.iter().any(|it| found(event, it))
-}
-
-fn holds(event: &AuditEvent<'_>, condition: &Condition, searches: &[Search]) -> bool {
-    match condition {
-        Condition::Search(index) => searches.get(*index).is_some_and(|it| found(event, it)),
-        Condition::All(parts) => parts.iter().all(|it| holds(event, it, searches)),
-        Condition::Any(parts) => parts.iter().any(|it| holds(event, it, searches)),
-        Condition::Not(part) => !holds(event, part, searches),
-    }
-}
-
-fn found(event: &AuditEvent<'_>, search: &Search) -> bool {
-    search.alternatives.iter().any(|tests| tests.iter().all(|it| passes(event, it)))
-}
-
-fn passes(event: &AuditEvent<'_>, test: &FieldTest) -> bool {
-    if let Some(wanted) = test.exists {
-        return visit(event, &test.field, &mut |_| true) == wanted;
-    }
-    let matches = |pattern: &Pattern| match pattern {
-        Pattern::Null => !visit(event, &test.field, &mut |_| true),
-        Pattern::Present => visit(event, &test.field, &mut |_| true),
-        pattern => visit(event, &test.field, &mut |it| match it {
-            Found::Text(text) => pattern.matches(text),
-            Found::Other => false,
-        }),
-    };
-    match test.all {
-        true => test.patterns.iter().all(matches),
-        false => test.patterns.iter().any(matches),
-    }
+    let view = View::new(event);
+    selections.iter().any(|it| plain::found(&view, it))
 }
 
 #[cfg(test)]
@@ -205,6 +173,94 @@ mod tests {
             "  a: {verb: get}\n  condition: not a",
             &["{}", r#"{"verb":"list"}"#],
             &[r#"{"verb":"get"}"#],
+        );
+    }
+
+    #[test]
+    fn one_element_for_all_lines_of_a_selection() {
+        let rules = |text: &str| format!(r#"{{"requestObject":{{"rules":[{text}]}}}}"#);
+        check(
+            "  a: {requestObject.rules.verbs: '*', requestObject.rules.resources: secrets}\n  condition: a".replace("'*'", "get").as_str(),
+            &[&rules(r#"{"verbs":["get"],"resources":["pods"]},{"verbs":["list","get"],"resources":["secrets"]}"#)],
+            &[&rules(r#"{"verbs":["get"],"resources":["pods"]},{"verbs":["list"],"resources":["secrets"]}"#)],
+        );
+        let pod = |containers: &str| {
+            format!(
+                r#"{{"verb":"create","objectRef":{{"resource":"pods"}},"requestObject":{{"spec":{{"containers":[{containers}]}}}}}}"#
+            )
+        };
+        // An allowed image beside it excuses nothing.
+        check(
+            "  a: {k8scop.container.securityContext.privileged: true, k8scop.container.image|startswith|neq: good/}\n  condition: a",
+            &[
+                &pod(r#"{"image":"good/x"},{"image":"bad","securityContext":{"privileged":true}}"#),
+                &pod(r#"{"securityContext":{"privileged":true}}"#),
+            ],
+            &[
+                &pod(r#"{"image":"bad"},{"image":"good/x","securityContext":{"privileged":true}}"#),
+                "{}",
+            ],
+        );
+        check(
+            "  a: {k8scop.container.securityContext.runAsNonRoot|exists: false, k8scop.container.name|exists: true}\n  condition: a",
+            &[&pod(r#"{"name":"a","securityContext":{"runAsNonRoot":true}},{"name":"b"}"#)],
+            &[&pod(r#"{"name":"a","securityContext":{"runAsNonRoot":true}}"#), "{}"],
+        );
+        check(
+            "  a: {user.groups|neq: system:masters, verb: get}\n  condition: a",
+            &[r#"{"verb":"get","user":{"groups":["a"]}}"#, r#"{"verb":"get"}"#],
+            &[r#"{"verb":"get","user":{"groups":["a","system:masters"]}}"#],
+        );
+    }
+
+    #[test]
+    fn fields_of_another_type_and_patches_count() {
+        check(
+            "  a: {objectRef.resource: secrets, responseStatus.code: 200}\n  condition: a",
+            &[r#"{"objectRef":{"resource":["pods","secrets"]},"responseStatus":{"code":"200"}}"#],
+            &[r#"{"objectRef":{"resource":["pods"]},"responseStatus":{"code":200}}"#],
+        );
+        check(
+            "  a: {k8scop.container.securityContext.privileged: true}\n  condition: a",
+            &[
+                r#"{"verb":"patch","objectRef":{"resource":"deployments"},"requestObject":[{"op":"add","path":"/spec/template/spec/containers/0/securityContext","value":{"privileged":true}}]}"#,
+                r#"{"verb":"create","objectRef":{"resource":"cronjobs"},"requestObject":{},"responseObject":{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"initContainers":[{"securityContext":{"privileged":true}}]}}}}}}}"#,
+            ],
+            &[
+                r#"{"verb":"patch","objectRef":{"resource":"deployments"},"requestObject":{"metadata":{}},"responseObject":{"spec":{"template":{"spec":{"containers":[{"securityContext":{"privileged":true}}]}}}}}"#,
+            ],
+        );
+        check(
+            "  a: {k8scop.host_path: [/etc, /]}\n  condition: a",
+            &[
+                r#"{"objectRef":{"resource":"pods"},"requestObject":{"spec":{"volumes":[{"emptyDir":{}},{"hostPath":{"path":"//etc/"}}]}}}"#,
+            ],
+            &[
+                r#"{"objectRef":{"resource":"pods"},"requestObject":{"spec":{"volumes":[{"hostPath":{"path":"/data"}}]}}}"#,
+            ],
+        );
+    }
+
+    #[test]
+    fn numbers_cases_and_other_fields() {
+        check(
+            "  a: {requestObject.spec.expirationSeconds|gt: 86400}\n  condition: a",
+            &[r#"{"requestObject":{"spec":{"expirationSeconds":86401}}}"#],
+            &[
+                r#"{"requestObject":{"spec":{"expirationSeconds":86400}}}"#,
+                r#"{"requestObject":{"spec":{"expirationSeconds":"x"}}}"#,
+                "{}",
+            ],
+        );
+        check(
+            "  a: {verb|cased: Get}\n  condition: a",
+            &[r#"{"verb":"Get"}"#],
+            &[r#"{"verb":"get"}"#],
+        );
+        check(
+            "  a: {user.username|fieldref: objectRef.name}\n  condition: a",
+            &[r#"{"user":{"username":"a"},"objectRef":{"name":"A"}}"#],
+            &[r#"{"user":{"username":"a"},"objectRef":{"name":"b"}}"#, "{}"],
         );
     }
 }

@@ -1,12 +1,15 @@
 //! Decides what an event means: which rules it hits, which `kubectl` command is behind it, what an alert says.
 //! No I/O, no clock.
 
+mod actor;
 mod alert;
 mod explain;
 mod fields;
 mod kubectl;
 mod matcher;
+mod plain;
 mod prefilter;
+mod view;
 
 pub use alert::{Alert, Place, write_alert};
 pub use explain::Reason;

@@ -1,5 +1,6 @@
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, BuildError, MatchKind};
 
+use super::{fields::visit, view::View};
 use crate::{
     event::AuditEvent,
     rules::{Condition, Field, FieldTest, Pattern, Rule, Search},
@@ -97,7 +98,14 @@ impl Prefilter {
     pub(super) fn candidates(&self, event: &AuditEvent<'_>) -> Bits {
         let mut candidates = self.always.clone();
         for of_field in &self.fields {
-            let Some(text) = text(event, of_field.field) else { continue };
+            let Some(text) = text(event, of_field.field) else {
+                // It may be there as something else than a text.
+                let name = FIELDS.get(of_field.field).copied().unwrap_or_default();
+                if visit(&View::new(event), &Field::Path(name.to_owned()), &mut |_| true) {
+                    of_field.rules.iter().for_each(|it| candidates.insert(*it));
+                }
+                continue;
+            };
             for found in of_field.automaton.find_overlapping_iter(text) {
                 if let Some(rule) = of_field.rules.get(found.pattern().as_usize()) {
                     candidates.insert(*rule);
@@ -157,6 +165,7 @@ fn of_test(test: &FieldTest) -> Option<Vec<Literal<'_>>> {
     let literal = |pattern| Some(vec![(field, Pattern::literal(pattern)?)]);
     let literals = test.patterns.iter().map(literal);
     match (test.exists, test.all) {
+        _ if test.negated => None,
         (Some(_), _) => None,
         (None, true) => best(literals),
         (None, false) => one_of(literals),

@@ -16,6 +16,27 @@ pub enum Field {
     Kubectl,
     /// `k8scop.peer_ip`: the last of `sourceIPs`.
     PeerIp,
+    /// `k8scop.actor`: what kind of user it is, by its name: `person`, `service_account`, `controller` (the control
+    /// plane, the built-in controllers, the cloud's own), `node` or `anonymous`. Of an impersonation, the one behind it.
+    Actor,
+    /// `k8scop.object.PATH`: in the object as it is written: `requestObject` and, where the request made the object,
+    /// `responseObject`, which holds what admission added. The operations of a JSON patch count as the object that
+    /// they name.
+    Object(String),
+    /// `k8scop.pod.PATH`: in the pod or the pod template (`metadata`, `spec`) of that object: a Deployment's,
+    /// a CronJob's, that of any kind that has one.
+    Pod(String),
+    /// `k8scop.container.PATH`: in a container of that pod, init and ephemeral ones too.
+    Container(String),
+    /// `k8scop.host_path`: paths of the node that the pod, or the PersistentVolume, mounts; `//etc/`, `/etc/.` and
+    /// `/var/../etc` are `/etc`.
+    HostPath,
+    /// `k8scop.csr.common_name`: who the certificate of a CertificateSigningRequest is for.
+    CsrCommonName,
+    /// `k8scop.csr.organization`: its groups.
+    CsrOrganization,
+    /// Keywords: any value in the event.
+    Any,
 }
 
 /// As a rule writes it.
@@ -28,6 +49,14 @@ impl fmt::Display for Field {
             Self::Command => f.write_str("k8scop.command"),
             Self::Kubectl => f.write_str("k8scop.kubectl"),
             Self::PeerIp => f.write_str("k8scop.peer_ip"),
+            Self::Actor => f.write_str("k8scop.actor"),
+            Self::Object(path) => write!(f, "k8scop.object.{path}"),
+            Self::Pod(path) => write!(f, "k8scop.pod.{path}"),
+            Self::Container(path) => write!(f, "k8scop.container.{path}"),
+            Self::HostPath => f.write_str("k8scop.host_path"),
+            Self::CsrCommonName => f.write_str("k8scop.csr.common_name"),
+            Self::CsrOrganization => f.write_str("k8scop.csr.organization"),
+            Self::Any => f.write_str("any field"),
         }
     }
 }
@@ -76,11 +105,20 @@ impl Field {
                 None if own == "command" => Ok(Self::Command),
                 None if own == "kubectl" => Ok(Self::Kubectl),
                 None if own == "peer_ip" => Ok(Self::PeerIp),
+                None if own == "actor" => Ok(Self::Actor),
+                None if own == "host_path" => Ok(Self::HostPath),
+                Some(("csr", "common_name")) => Ok(Self::CsrCommonName),
+                Some(("csr", "organization")) => Ok(Self::CsrOrganization),
+                Some(("object", path)) if !path.is_empty() => Ok(Self::Object(path.to_owned())),
+                Some(("pod", path)) if !path.is_empty() => Ok(Self::Pod(path.to_owned())),
+                Some(("container", path)) if !path.is_empty() => {
+                    Ok(Self::Container(path.to_owned()))
+                }
                 Some(("query", parameter)) if !parameter.is_empty() => {
                     Ok(Self::Query(parameter.to_owned()))
                 }
                 _ => Err(format!(
-                    "no field `{name}`: there are k8scop.path, k8scop.query.NAME, k8scop.command, k8scop.kubectl, k8scop.peer_ip"
+                    "no field `{name}`: there are k8scop.path, k8scop.query.NAME, k8scop.command, k8scop.kubectl, k8scop.peer_ip, k8scop.actor, k8scop.object.PATH, k8scop.pod.PATH, k8scop.container.PATH, k8scop.host_path, k8scop.csr.common_name, k8scop.csr.organization"
                 )),
             };
         }

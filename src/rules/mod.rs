@@ -13,36 +13,12 @@ mod pattern;
 mod sigma;
 mod template;
 
-macro_rules! built_in {
-    ($name:literal) => {
-        (concat!("pipelines/rules/", $name), include_str!(concat!("../../pipelines/rules/", $name)))
-    };
-}
-
 pub use condition::Condition;
 pub use error::RuleError;
 pub use field::Field;
-pub use pattern::Pattern;
+pub use pattern::{Order, Pattern, Place};
 pub use sigma::{Example, FieldTest, Level, OncePer, Rule, Search, parse, selection};
 pub use template::{Part, Template};
 
-/// The rules that come with the program: file name and text.
-pub const BUILT_IN: &[(&str, &str)] = &[
-    built_in!("attach_to_container.yml"),
-    built_in!("daemonsets_listed_everywhere.yml"),
-    built_in!("daemonsets_listed_in_namespace.yml"),
-    built_in!("events_deleted.yml"),
-    built_in!("exec_in_container.yml"),
-    built_in!("pod_created.yml"),
-    built_in!("pod_deleted.yml"),
-    built_in!("pod_described.yml"),
-    built_in!("pod_privileged_created.yml"),
-    built_in!("pods_listed_everywhere.yml"),
-    built_in!("pods_listed_in_namespace.yml"),
-    built_in!("secret_read.yml"),
-    built_in!("secrets_denied.yml"),
-    built_in!("secrets_listed_everywhere.yml"),
-    built_in!("secrets_listed_in_namespace.yml"),
-    built_in!("services_listed_everywhere.yml"),
-    built_in!("services_listed_in_namespace.yml"),
-];
+/// The rule files that come with the program, all of `pipelines/rules`: name and text, in the order of their names.
+pub const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/rules.rs"));

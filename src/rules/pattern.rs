@@ -3,22 +3,25 @@ use std::fmt;
 use ipnet::IpNet;
 use regex::{Regex, RegexBuilder};
 
+use super::Field;
+
 /// Largest compiled form of one regex (bytes). Its length says little: counted repetition multiplies.
 pub(crate) const REGEX_BYTES_MAX: usize = 1 << 20;
 
-/// What one value of a field is compared with. Texts compare without regard to ASCII case, as Sigma has it.
+/// What one value of a field is compared with.
 #[derive(Clone, Debug)]
 pub enum Pattern {
-    /// The whole value. Numbers and booleans compare as they are written.
-    Exact(String),
-    /// Its start.
-    StartsWith(String),
-    /// Its end.
-    EndsWith(String),
-    /// Any part of it.
-    Contains(String),
+    /// A text at a place in it. Numbers and booleans compare as they are written.
+    Text {
+        /// Where it has to stand.
+        place: Place,
+        /// The text.
+        text: String,
+        /// Whether ASCII case counts. By default it does not, as Sigma has it.
+        cased: bool,
+    },
     /// A regex that matches somewhere in it; also what becomes of other wildcards. `literal` is a part that
-    /// every match contains (may be empty).
+    /// every match contains in some case (may be empty).
     Regex {
         /// As the rule has it: `/REGEX/`, or a text with wildcards.
         written: String,
@@ -29,19 +32,74 @@ pub enum Pattern {
     },
     /// An address in this network.
     Cidr(IpNet),
+    /// A number, compared with this one. What is no number never fits.
+    Number(Order, f64),
+    /// What another field of the event has.
+    SameAs {
+        /// The other field: one of its values.
+        field: Field,
+        /// Where in the value it has to stand.
+        place: Place,
+        /// Whether ASCII case counts.
+        cased: bool,
+    },
     /// Absent, or JSON `null`.
     Null,
     /// Any value at all.
     Present,
 }
 
-/// How a modifier widens a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Widen {
-    No,
+/// Where a text stands in a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// It is the value.
+    Whole,
+    /// At its start.
     Start,
+    /// At its end.
     End,
-    Both,
+    /// Anywhere.
+    Within,
+}
+
+/// How a number stands to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Less.
+    Lt,
+    /// Less or the same.
+    Lte,
+    /// More.
+    Gt,
+    /// More or the same.
+    Gte,
+}
+
+impl Place {
+    /// Whether `text` stands there in `value`.
+    #[must_use]
+    pub fn fits(self, value: &str, text: &str, cased: bool) -> bool {
+        let (value, text) = (value.as_bytes(), text.as_bytes());
+        let same = |it: &[u8]| if cased { it == text } else { it.eq_ignore_ascii_case(text) };
+        let end = || value.len().checked_sub(text.len()).and_then(|it| value.get(it..));
+        match self {
+            Self::Whole => same(value),
+            Self::Start => value.get(..text.len()).is_some_and(same),
+            Self::End => end().is_some_and(same),
+            Self::Within => text.is_empty() || value.windows(text.len()).any(same),
+        }
+    }
+}
+
+impl Order {
+    fn fits(self, value: f64, than: f64) -> bool {
+        match self {
+            Self::Lt => value < than,
+            Self::Lte => value <= than,
+            Self::Gt => value > than,
+            Self::Gte => value >= than,
+        }
+    }
 }
 
 #[derive(PartialEq, Eq, Debug)]
@@ -54,23 +112,25 @@ enum Piece {
 }
 
 impl Pattern {
-    /// Understands a Sigma text: `*` and `?` are wildcards unless a backslash stands before them.
-    pub(super) fn text(text: &str, widen: Widen) -> Result<Self, String> {
+    /// Understands a Sigma text: `*` and `?` are wildcards unless a backslash stands before them. `place` is what
+    /// the modifier says.
+    pub(super) fn text(text: &str, place: Place, cased: bool) -> Result<Self, String> {
         let mut pieces = pieces(text);
-        if matches!(widen, Widen::End | Widen::Both) && pieces.first() != Some(&Piece::Any) {
+        if matches!(place, Place::End | Place::Within) && pieces.first() != Some(&Piece::Any) {
             pieces.insert(0, Piece::Any);
         }
-        if matches!(widen, Widen::Start | Widen::Both) && pieces.last() != Some(&Piece::Any) {
+        if matches!(place, Place::Start | Place::Within) && pieces.last() != Some(&Piece::Any) {
             pieces.push(Piece::Any);
         }
+        let plain = |place, text: &str| Self::Text { place, text: text.to_owned(), cased };
         Ok(match pieces.as_slice() {
-            [] => Self::Exact(String::new()),
+            [] => plain(Place::Whole, ""),
             [Piece::Any] => Self::Present,
-            [Piece::Text(text)] => Self::Exact(text.clone()),
-            [Piece::Text(text), Piece::Any] => Self::StartsWith(text.clone()),
-            [Piece::Any, Piece::Text(text)] => Self::EndsWith(text.clone()),
-            [Piece::Any, Piece::Text(text), Piece::Any] => Self::Contains(text.clone()),
-            many => wildcard(many)?,
+            [Piece::Text(text)] => plain(Place::Whole, text),
+            [Piece::Text(text), Piece::Any] => plain(Place::Start, text),
+            [Piece::Any, Piece::Text(text)] => plain(Place::End, text),
+            [Piece::Any, Piece::Text(text), Piece::Any] => plain(Place::Within, text),
+            many => wildcard(many, cased)?,
         })
     }
 
@@ -88,27 +148,19 @@ impl Pattern {
         text.parse().map(Self::Cidr).map_err(|error| format!("`{text}` is no network: {error}"))
     }
 
-    /// Whether a value that is there matches.
+    /// Whether a value that is there matches. [`Self::SameAs`] and [`Self::Null`] do not: they need the event.
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {
-        let (bytes, no_case) = (value.as_bytes(), <[u8]>::eq_ignore_ascii_case);
         match self {
-            Self::Exact(text) => value.eq_ignore_ascii_case(text),
-            Self::StartsWith(text) => {
-                bytes.get(..text.len()).is_some_and(|it| no_case(it, text.as_bytes()))
-            }
-            Self::EndsWith(text) => {
-                let start = bytes.len().checked_sub(text.len());
-                start.and_then(|it| bytes.get(it..)).is_some_and(|it| no_case(it, text.as_bytes()))
-            }
-            Self::Contains(text) => {
-                bytes.windows(text.len().max(1)).any(|it| no_case(it, text.as_bytes()))
-            }
+            Self::Text { place, text, cased } => place.fits(value, text, *cased),
             Self::Regex { regex, .. } => regex.is_match(value),
             Self::Cidr(network) => {
                 value.parse().is_ok_and(|ip: std::net::IpAddr| network.contains(&ip))
             }
-            Self::Null => false,
+            Self::Number(order, than) => {
+                value.parse().is_ok_and(|value: f64| order.fits(value, *than))
+            }
+            Self::SameAs { .. } | Self::Null => false,
             Self::Present => true,
         }
     }
@@ -117,12 +169,9 @@ impl Pattern {
     #[must_use]
     pub fn literal(&self) -> Option<&str> {
         match self {
-            Self::Exact(text)
-            | Self::StartsWith(text)
-            | Self::EndsWith(text)
-            | Self::Contains(text) => Some(text),
+            Self::Text { text, .. } => Some(text),
             Self::Regex { literal, .. } => Some(literal),
-            Self::Cidr(_) | Self::Null | Self::Present => None,
+            _ => None,
         }
         .filter(|it| !it.is_empty())
         .map(String::as_str)
@@ -160,7 +209,7 @@ fn pieces(text: &str) -> Vec<Piece> {
     pieces
 }
 
-fn wildcard(pieces: &[Piece]) -> Result<Pattern, String> {
+fn wildcard(pieces: &[Piece], cased: bool) -> Result<Pattern, String> {
     let mut text = String::from("(?s)^");
     let mut literal = "";
     for piece in pieces {
@@ -168,7 +217,10 @@ fn wildcard(pieces: &[Piece]) -> Result<Pattern, String> {
             Piece::Any => text.push_str(".*"),
             Piece::One => text.push('.'),
             Piece::Text(plain) => {
-                push_no_case(plain, &mut text);
+                match cased {
+                    true => text.push_str(&regex::escape(plain)),
+                    false => push_no_case(plain, &mut text),
+                }
                 if plain.len() > literal.len() {
                     literal = plain;
                 }
@@ -200,10 +252,22 @@ impl Piece {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exact(text) => f.write_str(text),
-            Self::StartsWith(text) => write!(f, "{text}*"),
-            Self::EndsWith(text) => write!(f, "*{text}"),
-            Self::Contains(text) => write!(f, "*{text}*"),
+            Self::Text { place, text, .. } => match place {
+                Place::Whole => f.write_str(text),
+                Place::Start => write!(f, "{text}*"),
+                Place::End => write!(f, "*{text}"),
+                Place::Within => write!(f, "*{text}*"),
+            },
+            Self::Number(order, than) => {
+                let sign = match order {
+                    Order::Lt => "<",
+                    Order::Lte => "≤",
+                    Order::Gt => ">",
+                    Order::Gte => "≥",
+                };
+                write!(f, "{sign} {than}")
+            }
+            Self::SameAs { field, .. } => write!(f, "what {field} has"),
             Self::Regex { written, .. } => f.write_str(written),
             Self::Cidr(network) => network.fmt(f),
             Self::Null => f.write_str("null"),
@@ -228,8 +292,8 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, widen: Widen, yes: &[&str], no: &[&str]) {
-        let pattern = Pattern::text(text, widen).unwrap();
+    fn check(text: &str, place: Place, yes: &[&str], no: &[&str]) {
+        let pattern = Pattern::text(text, place, false).unwrap();
         for value in yes {
             assert!(pattern.matches(value), "{text} should match {value}: {pattern:?}");
             if let Some(literal) = pattern.literal() {
@@ -246,16 +310,16 @@ mod tests {
 
     #[test]
     fn texts() {
-        check("get", Widen::No, &["get", "GET"], &["", "gets", "forget"]);
-        check("", Widen::No, &[""], &["x"]);
-        check("kube", Widen::Start, &["kubectl", "KUBE"], &["xkube", "k"]);
-        check("ctl", Widen::End, &["kubectl", "ctl"], &["ctlx", "tl"]);
-        check("bec", Widen::Both, &["kubectl"], &["kub", ""]);
-        check("*", Widen::No, &["", "x"], &[]);
-        check("a*c?e", Widen::No, &["acde", "abbbCxE", "a\nc.e"], &["ace", "acdef"]);
-        check(r"a\*b\?c\\d\e", Widen::No, &[r"a*b?c\d\e"], &["axbyc"]);
-        check("*x*", Widen::Both, &["x", "axb"], &["ab"]);
-        check("sec*ret", Widen::No, &["SECrRET"], &["\u{17f}ecret"]);
+        check("get", Place::Whole, &["get", "GET"], &["", "gets", "forget"]);
+        check("", Place::Whole, &[""], &["x"]);
+        check("kube", Place::Start, &["kubectl", "KUBE"], &["xkube", "k"]);
+        check("ctl", Place::End, &["kubectl", "ctl"], &["ctlx", "tl"]);
+        check("bec", Place::Within, &["kubectl"], &["kub", ""]);
+        check("*", Place::Whole, &["", "x"], &[]);
+        check("a*c?e", Place::Whole, &["acde", "abbbCxE", "a\nc.e"], &["ace", "acdef"]);
+        check(r"a\*b\?c\\d\e", Place::Whole, &[r"a*b?c\d\e"], &["axbyc"]);
+        check("*x*", Place::Within, &["x", "axb"], &["ab"]);
+        check("sec*ret", Place::Whole, &["SECrRET"], &["\u{17f}ecret"]);
     }
 
     #[test]

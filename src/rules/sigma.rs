@@ -1,7 +1,7 @@
 use serde::Deserialize;
 use yaml_serde::{Mapping, Value};
 
-use super::{Condition, Field, Pattern, RuleError, Template, error::Source, pattern::Widen};
+use super::{Condition, Field, Order, Pattern, Place, RuleError, Template, error::Source};
 
 /// One rule, checked.
 #[derive(Clone, Debug)]
@@ -22,6 +22,12 @@ pub struct Rule {
     pub references: Vec<String>,
     /// `attack.t1609`, `attack.execution` and others.
     pub tags: Vec<String>,
+    /// What else it can be.
+    pub falsepositives: Vec<String>,
+    /// What the person who reads the alert does next.
+    pub advice: Option<String>,
+    /// Ids of the ideas of a survey of detections that it covers (`k8scop rules coverage`).
+    pub detects: Vec<String>,
     /// The sentence in `event.reason` of its alerts.
     pub reason: Template,
     /// How often one request is told.
@@ -110,6 +116,9 @@ pub struct FieldTest {
     pub all: bool,
     /// `exists`: whether the field must be there or must not.
     pub exists: Option<bool>,
+    /// `neq`: none of the field's values may match. Below an array of objects that goes for one element: the one
+    /// that the other lines of the selection speak of.
+    pub negated: bool,
 }
 
 /// An event that a rule is tested on.
@@ -151,7 +160,8 @@ struct Raw {
     logsource: RawLogsource,
     detection: Mapping,
     fields: Option<Value>,
-    falsepositives: Option<Value>,
+    #[serde(default)]
+    falsepositives: Vec<String>,
     level: Level,
     #[serde(default)]
     k8scop: RawExtra,
@@ -171,6 +181,8 @@ struct RawLogsource {
 #[serde(deny_unknown_fields, default)]
 struct RawExtra {
     reason: Option<String>,
+    advice: Option<String>,
+    detects: Vec<String>,
     once_per: OncePer,
     examples: RawExamples,
 }
@@ -209,6 +221,9 @@ pub fn parse(file: &str, text: &str) -> Result<Rule, RuleError> {
         level: raw.level,
         references: raw.references,
         tags: raw.tags,
+        falsepositives: raw.falsepositives,
+        advice: raw.k8scop.advice,
+        detects: raw.k8scop.detects,
         reason: Template::parse(reason).map_err(|error| source.error("k8scop", "reason", error))?,
         once_per: raw.k8scop.once_per,
         searches,
@@ -308,46 +323,60 @@ fn tests(source: &Source<'_>, name: &str, map: &Mapping) -> Result<Vec<FieldTest
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reading {
-    Text(Widen),
+    Text(Place),
     Regex,
     Cidr,
     Exists,
+    Number(Order),
 }
 
 fn field_test(key: &str, value: &Value) -> Result<FieldTest, String> {
     let mut words = key.split('|');
     let field = Field::parse(words.next().unwrap_or_default())?;
-    let (mut reading, mut all) = (Reading::Text(Widen::No), false);
+    let (mut reading, mut all, mut cased, mut negated, mut same_as) =
+        (Reading::Text(Place::Whole), false, false, false, false);
     for modifier in words {
+        let flag = match modifier {
+            "all" => &mut all,
+            "cased" => &mut cased,
+            "neq" => &mut negated,
+            "fieldref" => &mut same_as,
+            _ => &mut false,
+        };
         let new = match modifier {
-            "all" => {
-                all = true;
+            "all" | "cased" | "neq" | "fieldref" => {
+                *flag = true;
                 continue;
             }
-            "contains" => Reading::Text(Widen::Both),
-            "startswith" => Reading::Text(Widen::Start),
-            "endswith" => Reading::Text(Widen::End),
+            "contains" => Reading::Text(Place::Within),
+            "startswith" => Reading::Text(Place::Start),
+            "endswith" => Reading::Text(Place::End),
             "re" => Reading::Regex,
             "cidr" => Reading::Cidr,
             "exists" => Reading::Exists,
+            "lt" => Reading::Number(Order::Lt),
+            "lte" => Reading::Number(Order::Lte),
+            "gt" => Reading::Number(Order::Gt),
+            "gte" => Reading::Number(Order::Gte),
             other => {
                 return Err(format!(
-                    "`{key}`: no modifier `{other}` (there are: contains, startswith, endswith, re, all, cidr, exists)"
+                    "`{key}`: no modifier `{other}` (there are: contains, startswith, endswith, re, all, cidr, exists, cased, neq, fieldref, lt, lte, gt, gte)"
                 ));
             }
         };
-        if reading != Reading::Text(Widen::No) {
+        if reading != Reading::Text(Place::Whole) {
             return Err(format!(
                 "`{key}`: `{modifier}` cannot follow another modifier of its kind"
             ));
         }
         reading = new;
     }
+    let test = |patterns, exists| FieldTest { field, patterns, all, exists, negated };
     if reading == Reading::Exists {
         let Value::Bool(exists) = value else {
             return Err(format!("`{key}` must be true or false"));
         };
-        return Ok(FieldTest { field, patterns: Vec::new(), all, exists: Some(*exists) });
+        return Ok(test(Vec::new(), Some(*exists)));
     }
     let values: &[Value] = match value {
         Value::Sequence(list) if list.is_empty() => {
@@ -356,16 +385,23 @@ fn field_test(key: &str, value: &Value) -> Result<FieldTest, String> {
         Value::Sequence(list) => list,
         one => std::slice::from_ref(one),
     };
-    let patterns = values.iter().map(|it| pattern(key, it, reading)).collect::<Result<_, _>>()?;
-    Ok(FieldTest { field, patterns, all, exists: None })
+    let read = |it: &Value| match (same_as, reading, it) {
+        (true, Reading::Text(place), Value::String(name)) => {
+            Ok(Pattern::SameAs { field: Field::parse(name)?, place, cased })
+        }
+        (true, ..) => Err(format!("`{key}` must name a field")),
+        _ => pattern(key, it, reading, cased),
+    };
+    let patterns = values.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(test(patterns, None))
 }
 
-fn pattern(key: &str, value: &Value, reading: Reading) -> Result<Pattern, String> {
+fn pattern(key: &str, value: &Value, reading: Reading, cased: bool) -> Result<Pattern, String> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
         Value::Bool(truth) => truth.to_string(),
-        Value::Null if reading == Reading::Text(Widen::No) => return Ok(Pattern::Null),
+        Value::Null if reading == Reading::Text(Place::Whole) => return Ok(Pattern::Null),
         _ => {
             return Err(format!(
                 "`{key}` must be a text, a number, true, false, null or a list of these"
@@ -373,10 +409,14 @@ fn pattern(key: &str, value: &Value, reading: Reading) -> Result<Pattern, String
         }
     };
     let pattern = match reading {
-        Reading::Text(widen) => Pattern::text(&text, widen),
+        Reading::Text(place) => Pattern::text(&text, place, cased),
         Reading::Regex => Pattern::regex(&text),
         Reading::Cidr => Pattern::cidr(&text),
         Reading::Exists => Ok(Pattern::Present),
+        Reading::Number(order) => match text.parse() {
+            Ok(number) => Ok(Pattern::Number(order, number)),
+            Err(_) => Err(format!("`{text}` is no number")),
+        },
     };
     pattern.map_err(|error| format!("`{key}`: {error}"))
 }

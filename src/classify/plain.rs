@@ -1,0 +1,187 @@
+//! Whether a rule is hit, decided line by line: slow, simple, and what the compiled way must say too.
+//!
+//! A selection speaks of one thing. Where its lines go through an array of objects (`requestObject.rules.verbs`,
+//! `k8scop.container.image`), one element has to satisfy all of them. An array of texts is a field with several
+//! values: each line asks all of them.
+
+use super::{
+    fields::{Found, NESTED_ARRAYS_MAX, below, visit, walk},
+    view::{View, expanded},
+};
+use crate::{
+    json::{self, Kind},
+    rules::{Condition, Field, FieldTest, Pattern, Search},
+};
+
+pub(super) fn holds(view: &View<'_>, condition: &Condition, searches: &[Search]) -> bool {
+    match condition {
+        Condition::Search(index) => searches.get(*index).is_some_and(|it| found(view, it)),
+        Condition::All(parts) => parts.iter().all(|it| holds(view, it, searches)),
+        Condition::Any(parts) => parts.iter().any(|it| holds(view, it, searches)),
+        Condition::Not(part) => !holds(view, part, searches),
+    }
+}
+
+pub(super) fn found(view: &View<'_>, search: &Search) -> bool {
+    search.alternatives.iter().any(|tests| all_hold(view, tests))
+}
+
+/// A line, and what of its path is left.
+type Line<'t> = (&'t FieldTest, &'t str);
+
+/// Whether all lines of one alternative hold.
+pub(super) fn all_hold(view: &View<'_>, tests: &[FieldTest]) -> bool {
+    let mut below_roots: [Vec<Line<'_>>; 5] = Default::default();
+    for test in tests {
+        match root(&test.field).and_then(|(root, path)| Some((below_roots.get_mut(root)?, path))) {
+            Some((of_root, path)) => of_root.push((test, path)),
+            None if !passes(view, test) => return false,
+            None => (),
+        }
+    }
+    below_roots.iter().enumerate().all(|(root, lines)| {
+        if lines.is_empty() {
+            return true;
+        }
+        let body = |it: Option<_>| it.map(expanded).unwrap_or_default();
+        match root {
+            0 => in_one(view, &body(view.event.request_object), lines),
+            1 => in_one(view, &body(view.event.response_object), lines),
+            2 => in_one(view, view.objects(), lines),
+            3 => in_one(view, view.pods(), lines),
+            _ => in_one(view, view.containers(), lines),
+        }
+    })
+}
+
+/// Where a field's path starts, if it goes through objects that may be one of several, and the path from there.
+fn root(field: &Field) -> Option<(usize, &str)> {
+    match field {
+        Field::Path(path) => match path.split_once('.')? {
+            ("requestObject", rest) => Some((0, rest)),
+            ("responseObject", rest) => Some((1, rest)),
+            _ => None,
+        },
+        Field::Object(path) => Some((2, path)),
+        Field::Pod(path) => Some((3, path)),
+        Field::Container(path) => Some((4, path)),
+        _ => None,
+    }
+}
+
+fn in_one<T: AsRef<str>>(view: &View<'_>, values: &[T], lines: &[Line<'_>]) -> bool {
+    match values {
+        [] => lines.iter().all(|(test, _)| absent(view, test)),
+        values => values.iter().any(|it| hold_in(view, it.as_ref(), lines, NESTED_ARRAYS_MAX)),
+    }
+}
+
+/// Whether all lines hold in a value, below which their paths go on.
+fn hold_in(view: &View<'_>, value: &str, lines: &[Line<'_>], arrays_left: usize) -> bool {
+    match json::kind(value) {
+        Kind::Array => {
+            let mut elements = json::elements(value).peekable();
+            match elements.peek().is_none() || arrays_left == 0 {
+                true => lines.iter().all(|(test, _)| absent(view, test)),
+                false => elements.any(|it| hold_in(view, it, lines, arrays_left - 1)),
+            }
+        }
+        Kind::Object => hold_in_object(view, value, lines),
+        _ => lines.iter().all(|(test, _)| absent(view, test)),
+    }
+}
+
+fn hold_in_object(view: &View<'_>, object: &str, lines: &[Line<'_>]) -> bool {
+    let first = |path: &str| path.split('.').next().map_or(0, str::len);
+    let mut left: Vec<Line<'_>> = lines.to_vec();
+    while let Some((_, path)) = left.first() {
+        let name = path.get(..first(path)).unwrap_or(path);
+        let (group, others): (Vec<Line<'_>>, _) =
+            left.iter().partition(|(_, it)| it.get(..first(it)) == Some(name));
+        // A key may hold dots: then the lines that it fits are looked at one by one.
+        let dotted =
+            |key: &str| group.iter().any(|(_, path)| key != name && below(path, key).is_some());
+        let members = || json::members(object).filter_map(|it| Some((it.key()?, it.value)));
+        let ok = if members().any(|(key, _)| dotted(&key)) {
+            group.iter().all(|line| {
+                let (mut ways, mut ok) = (0, false);
+                for (key, value) in members() {
+                    if let Some(rest) = below(line.1, &key) {
+                        ways += 1;
+                        ok |= one_member(view, value, &[(line.0, rest)]);
+                    }
+                }
+                if ways == 0 { absent(view, line.0) } else { ok }
+            })
+        } else {
+            let below: Vec<_> =
+                group.iter().map(|(test, path)| (*test, rest(path, name))).collect();
+            let mut same = members().filter(|(key, _)| key == name).peekable();
+            match same.peek() {
+                None => group.iter().all(|(test, _)| absent(view, test)),
+                Some(_) => same.any(|(_, value)| one_member(view, value, &below)),
+            }
+        };
+        if !ok {
+            return false;
+        }
+        left = others;
+    }
+    true
+}
+
+fn rest<'p>(path: &'p str, name: &str) -> &'p str {
+    path.get(name.len()..).map_or("", |it| it.strip_prefix('.').unwrap_or(it))
+}
+
+/// Lines that end at this value look at it; the others go on.
+fn one_member(view: &View<'_>, value: &str, lines: &[Line<'_>]) -> bool {
+    let (ends, others): (Vec<_>, Vec<_>) = lines.iter().partition(|(_, rest)| rest.is_empty());
+    ends.iter()
+        .all(|(test, _)| decided(view, test, &mut |take| walk(value, "", NESTED_ARRAYS_MAX, take)))
+        && (others.is_empty() || hold_in(view, value, &others, NESTED_ARRAYS_MAX))
+}
+
+fn absent(view: &View<'_>, test: &FieldTest) -> bool {
+    decided(view, test, &mut |_| false)
+}
+
+/// Whether a line holds by itself.
+pub(super) fn passes(view: &View<'_>, test: &FieldTest) -> bool {
+    decided(view, test, &mut |take| visit(view, &test.field, take))
+}
+
+/// Something that calls a function with values until it has enough.
+type Values<'v> = &'v mut dyn FnMut(&mut dyn FnMut(Found<'_>) -> bool) -> bool;
+
+fn decided(view: &View<'_>, test: &FieldTest, values: Values<'_>) -> bool {
+    let positive = match test.exists {
+        Some(wanted) => values(&mut |_| true) == wanted,
+        None => {
+            let mut matches = |pattern: &Pattern| match pattern {
+                Pattern::Null => !values(&mut |_| true),
+                Pattern::Present => values(&mut |_| true),
+                pattern => values(&mut |it| match it {
+                    Found::Text(text) => fits(view, pattern, text),
+                    Found::Other => false,
+                }),
+            };
+            match test.all {
+                true => test.patterns.iter().all(&mut matches),
+                false => test.patterns.iter().any(&mut matches),
+            }
+        }
+    };
+    positive != test.negated
+}
+
+/// Whether a value fits a pattern.
+pub(super) fn fits(view: &View<'_>, pattern: &Pattern, value: &str) -> bool {
+    match pattern {
+        Pattern::SameAs { field, place, cased } => visit(view, field, &mut |it| match it {
+            Found::Text(other) => place.fits(value, other, *cased),
+            Found::Other => false,
+        }),
+        pattern => pattern.matches(value),
+    }
+}
