@@ -9,7 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::Admin,
     classify::Classifier,
-    config::{self, Config, DeadLetters, LogFormat, OutputConfig, Watched},
+    config::{self, Config, DeadLetters, LogFormat, Look, OutputConfig, Watched},
     forward::{Elasticsearch, FileOutput, Forwarder, Output},
     metrics::Metrics,
     prepare::Preparer,
@@ -17,6 +17,7 @@ use crate::{
         self, Auth, Budget, Connections, CredentialSettings, DeadLetterOffice, Proof, Push,
         Receiver, Tls, TlsSettings, serve,
     },
+    reload::RuleReload,
 };
 
 /// A running k8scop.
@@ -86,8 +87,15 @@ impl App {
                 Some(forwarder(Output::File(Arc::new(file))))
             }
         };
+        let preparer = Arc::new(Preparer::new(config.policy, classifier));
+        let rules = Arc::new(RuleReload::new(
+            config.rule_sources,
+            config.rules_digest,
+            Arc::clone(&preparer),
+            Arc::clone(&metrics),
+        ));
         let receiver = Arc::new(Receiver::new(receiver::Parts {
-            preparer: Preparer::new(config.policy, classifier),
+            preparer,
             forwarder: main_forwarder,
             dead_letters: dead_letters.map(|forwarder| DeadLetterOffice { forwarder, namespace }),
             auth,
@@ -98,7 +106,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             deliveries: deliveries.clone(),
         }));
-        let admin_state = Arc::new(Admin::new(metrics));
+        let admin_state = Arc::new(Admin::new(metrics, Arc::clone(&rules)));
         let connections = |port: &Port, tls| Connections {
             tls,
             connections_max: config.connections_max,
@@ -114,12 +122,16 @@ impl App {
         let state = Arc::clone(&admin_state);
         let answer = move |request| {
             let state = Arc::clone(&state);
-            async move { state.answer(&request) }
+            async move { state.answer(&request).await }
         };
         admin_port.tasks.spawn(serve(admin_listener, connections(&admin_port, admin_tls), answer));
         watched.retain(Watched::has_files);
+        let mut looked_at: Vec<Box<dyn Look>> = vec![Box::new(rules)];
+        for part in watched {
+            looked_at.push(Box::new(part));
+        }
         let stop = admin_port.stop.clone();
-        let watch = config::watch(watched, config.reload, stop).context("SIGHUP")?;
+        let watch = config::watch(looked_at, config.reload, stop).context("SIGHUP")?;
         admin_port.tasks.spawn(watch);
         if has_credentials && !listen.ip().is_loopback() {
             tracing::warn!(%listen, "credentials are configured: whoever reaches this address acts with them");

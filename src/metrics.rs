@@ -1,10 +1,13 @@
 //! Every metric: its name, its help and its closed set of label values. No label value is taken from input.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::{
+    collections::HashSet,
+    sync::{PoisonError, RwLock, RwLockReadGuard},
+};
 
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Registry, TextEncoder, core::Collector,
 };
 
 use crate::{
@@ -70,6 +73,12 @@ pub struct Metrics {
     pub rule_matches: IntCounterVec,
     /// Rules in use.
     pub rules_loaded: IntGauge,
+    /// How often rules were read again, by result.
+    pub rules_reloads: IntCounterVec,
+    /// Whether the rules on disk are those in use, or could be.
+    pub rules_last_reload_success: IntGauge,
+    /// When the rules in use were found good.
+    pub rules_last_reload_timestamp: IntGauge,
     /// Alerts stored, by rule.
     pub alerts: IntCounterVec,
     /// Alerts by what became of them.
@@ -206,6 +215,19 @@ impl Metrics {
                 &["rule", "severity"],
             )?,
             rules_loaded: gauge("k8scop_rules_loaded", "Rules in use.")?,
+            rules_reloads: counters(
+                "k8scop_rules_reloads_total",
+                "How often rules were read again: success, failure (those before stay in use).",
+                &["result"],
+            )?,
+            rules_last_reload_success: gauge(
+                "k8scop_rules_last_reload_success",
+                "1 if the rules were good when they were read last, 0 if those before stay in use.",
+            )?,
+            rules_last_reload_timestamp: gauge(
+                "k8scop_rules_last_reload_timestamp_seconds",
+                "When rules were last read and found good (Unix time).",
+            )?,
             alerts: counters(
                 "k8scop_alerts_total",
                 "Alerts stored, by rule.",
@@ -235,11 +257,12 @@ impl Metrics {
             registry,
             balance: RwLock::new(()),
         };
-        metrics.start_at_zero(rules);
+        metrics.start_at_zero();
+        metrics.uses_rules(rules, &[]);
         Ok(metrics)
     }
 
-    fn start_at_zero(&self, rules: &[Rule]) {
+    fn start_at_zero(&self) {
         for result in ITEM_RESULTS {
             self.settled_items.with_label_values(&[result]);
         }
@@ -261,10 +284,31 @@ impl Metrics {
                 self.decode_errors.with_label_values(&[input, reason.name()]);
             }
         }
+        for result in ["success", "failure"] {
+            self.rules_reloads.with_label_values(&[result]);
+        }
+    }
+
+    /// Other rules are in use: theirs start at 0. Those of the rules `before` stay, so that what was counted since the
+    /// last scrape is seen; older ones go.
+    pub fn uses_rules(&self, rules: &[Rule], before: &[Rule]) {
         self.rules_loaded.set(i64::try_from(rules.len()).unwrap_or(i64::MAX));
-        for rule in rules {
-            self.rule_matches.with_label_values(&[rule.title.as_str(), rule.level.name()]);
-            self.alerts.with_label_values(&[rule.title.as_str(), rule.level.name()]);
+        let kept: HashSet<_> = rules.iter().chain(before).map(labels).collect();
+        for metric in [&self.rule_matches, &self.alerts] {
+            for rule in rules {
+                metric.with_label_values(&labels(rule));
+            }
+            let families = metric.collect();
+            for series in families.iter().flat_map(|it| it.get_metric()) {
+                let value = |name| {
+                    let mut all = series.get_label().iter();
+                    all.find(|it| it.name() == name).map(|it| it.value()).unwrap_or_default()
+                };
+                let labels = [value("rule"), value("severity")];
+                if !kept.contains(&labels) && metric.remove_label_values(&labels).is_err() {
+                    tracing::debug!("the counters of a rule were gone already");
+                }
+            }
         }
     }
 
@@ -283,4 +327,9 @@ impl Metrics {
         TextEncoder::new().encode(&families, &mut out)?;
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
+}
+
+/// A rule's values of the labels `rule` and `severity`.
+fn labels(rule: &Rule) -> [&str; 2] {
+    [rule.title.as_str(), rule.level.name()]
 }

@@ -2,12 +2,12 @@
 //! listens before all of it is right.
 
 mod raw;
+mod rule_files;
 mod value;
 mod watch;
 
 use std::{
     fmt, fs,
-    io::Read,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -18,7 +18,8 @@ use thiserror::Error;
 
 pub use self::{
     raw::{LogFormat, Raw},
-    watch::{Watched, watch},
+    rule_files::{RuleSources, RuleTexts, RulesDigest},
+    watch::{Look, Watched, watch},
 };
 use crate::{
     forward::{Backoff, ClientCert, Credentials, ElasticsearchSettings, FileSettings, Secret},
@@ -56,6 +57,10 @@ pub struct Config {
     pub policy: Policy,
     /// The rules.
     pub rules: Vec<Rule>,
+    /// Where they are read again.
+    pub rule_sources: RuleSources,
+    /// What was read there.
+    pub rules_digest: RulesDigest,
     /// Limits of the receiver.
     pub limits: Limits,
     /// What is passed on to Elasticsearch besides bulk requests.
@@ -209,6 +214,8 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
     let (Some(output), true) = (output, wrong.is_empty()) else {
         return Err(ConfigError::Options(wrong));
     };
+    let rule_sources = RuleSources::new(&raw.rules);
+    let rule_texts = rule_sources.read()?;
     let limits = &raw.limits;
     let depth_max = limits.depth_max;
     Ok(Config {
@@ -243,7 +250,9 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
                 .unwrap_or(usize::MAX),
             inflated_bytes_max: usize::try_from(limits.decoded_bytes_max).unwrap_or(usize::MAX),
         },
-        rules: read_rules(&raw)?,
+        rules: rule_texts.compile()?,
+        rule_sources,
+        rules_digest: rule_texts.digest(),
         limits: Limits {
             body_bytes_max: limits.body_bytes_max,
             decoded_bytes_max: limits.decoded_bytes_max,
@@ -573,50 +582,6 @@ fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
             wrong.push(format!("{name}: must be from 1 to {most}"));
         }
     }
-}
-
-/// Largest rule file (bytes).
-const RULE_BYTES_MAX: u64 = 1 << 20;
-
-fn read_rule(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    fs::File::open(path)?.take(RULE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > RULE_BYTES_MAX {
-        return Err(std::io::Error::other(format!(
-            "a rule file has at most {RULE_BYTES_MAX} bytes"
-        )));
-    }
-    Ok(text)
-}
-
-fn read_rules(raw: &Raw) -> Result<Vec<Rule>, ConfigError> {
-    let mut files = Vec::new();
-    if raw.rules.built_in {
-        files.extend(
-            rules::BUILT_IN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())),
-        );
-    }
-    for path in &raw.rules.paths {
-        let read = |path: &Path| -> Result<(String, String), ConfigError> {
-            let text = read_rule(path)
-                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-            Ok((path.display().to_string(), text))
-        };
-        if path.is_dir() {
-            let failed = |source| ConfigError::Read { path: path.clone(), source };
-            let entries: Result<Vec<_>, _> = fs::read_dir(path).map_err(failed)?.collect();
-            let mut inside: Vec<_> =
-                entries.map_err(failed)?.into_iter().map(|it| it.path()).collect();
-            inside.retain(|it| it.extension().is_some_and(|it| it == "yml" || it == "yaml"));
-            inside.sort();
-            for path in inside {
-                files.push(read(&path)?);
-            }
-        } else {
-            files.push(read(path)?);
-        }
-    }
-    compile_rules(&files)
 }
 
 /// Reads rule files: name and text. Tells what is wrong with all of them, and which two have one id.

@@ -22,8 +22,8 @@ pub struct Raw {
     pub admin_tls: Option<RawTls>,
     /// Clients that are let in. Where there is one, no other is, and what they send as `Authorization` stays here.
     pub auth: Vec<RawCredential>,
-    /// How often certificates, keys and secrets in files are looked at, for what has changed (seconds); SIGHUP is for
-    /// now.
+    /// How often certificates, keys and secrets in files, and the files of `rules.paths`, are looked at for what has
+    /// changed (seconds); SIGHUP is for now.
     pub reload_s: u64,
     /// `http://` or `https://` URLs of Elasticsearch nodes with commas between them, or `file:DIR`.
     pub output: String,
@@ -408,7 +408,7 @@ pub enum AlertTargetName {
 pub struct RawRules {
     /// The rules that come with the program.
     pub built_in: bool,
-    /// More rule files, or folders of them.
+    /// More rule files, or folders of them with all that are in these, but for names that begin with a dot.
     pub paths: Vec<PathBuf>,
 }
 

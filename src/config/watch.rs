@@ -11,6 +11,13 @@ use crate::pem;
 const SECOND_TRY: Duration = Duration::from_secs(1);
 
 /// A part of the program that reads files, and can read them again.
+pub trait Look: Send {
+    /// Reads the files again if they changed, or in any case if it is `asked` to. False if it could not, which is
+    /// told only at the last try.
+    fn look(&mut self, asked: bool, last_try: bool) -> bool;
+}
+
+/// A part whose files are known by name.
 pub struct Watched {
     name: &'static str,
     files: Vec<PathBuf>,
@@ -37,9 +44,9 @@ impl Watched {
     pub fn has_files(&self) -> bool {
         !self.files.is_empty()
     }
+}
 
-    /// Reads the files again if they changed, or in any case if it is `asked` to. False if it could not, which is
-    /// told only at the last try.
+impl Look for Watched {
     fn look(&mut self, asked: bool, last_try: bool) -> bool {
         let now = seen(&self.files);
         if !asked && self.seen == Some(now) {
@@ -88,7 +95,7 @@ fn seen(files: &[PathBuf]) -> Seen {
 /// Looks at the files of all parts every so often, and at once when the process gets SIGHUP, which ends it no more
 /// when this returns.
 pub fn watch(
-    parts: Vec<Watched>,
+    parts: Vec<Box<dyn Look>>,
     every: Duration,
     stop: CancellationToken,
 ) -> io::Result<impl Future<Output = ()> + Send> {
@@ -97,7 +104,7 @@ pub fn watch(
 }
 
 async fn look_again(
-    mut parts: Vec<Watched>,
+    mut parts: Vec<Box<dyn Look>>,
     every: Duration,
     stop: CancellationToken,
     mut hangup: Signal,

@@ -9,7 +9,13 @@ mod ids;
 mod reply;
 mod run;
 
-use std::{borrow::Cow, ops::Range, slice, sync::Arc};
+use std::{
+    borrow::Cow,
+    mem,
+    ops::Range,
+    slice,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -179,6 +185,8 @@ pub struct Prepared {
     plans: Vec<Plan>,
     /// What was found in it.
     pub counts: Counts,
+    /// The rules that it was judged by; others may be in use by now.
+    pub classifier: Arc<Classifier>,
 }
 
 /// What was found in a request.
@@ -286,14 +294,14 @@ enum Holds {
 #[derive(Debug)]
 pub struct Preparer {
     policy: Policy,
-    classifier: Classifier,
+    classifier: RwLock<Arc<Classifier>>,
 }
 
 impl Preparer {
     /// `classifier` holds the rules.
     #[must_use]
     pub fn new(policy: Policy, classifier: Classifier) -> Self {
-        Self { policy, classifier }
+        Self { policy, classifier: RwLock::new(Arc::new(classifier)) }
     }
 
     /// Most items of one request.
@@ -302,10 +310,18 @@ impl Preparer {
         self.policy.items_max
     }
 
-    /// The rules.
+    /// The rules in use. Whoever judges several events takes them once.
     #[must_use]
-    pub fn classifier(&self) -> &Classifier {
-        &self.classifier
+    pub fn classifier(&self) -> Arc<Classifier> {
+        Arc::clone(&self.classifier.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other rules for every request that is prepared from now on. Gives back those before.
+    pub fn swap(&self, classifier: Arc<Classifier>) -> Arc<Classifier> {
+        mem::replace(
+            &mut self.classifier.write().unwrap_or_else(PoisonError::into_inner),
+            classifier,
+        )
     }
 
     /// Reads a bulk body and writes the batch. Refuses the whole request only when it has too many items, or

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     bulk::{Action, Defaults, Item, Items, Op, OutgoingBatch, Refusal, Writer},
-    classify::{self, Alert},
+    classify::{self, Alert, Classifier},
     json::{self, Member},
     rules::{Level, OncePer},
     unwrap::{
@@ -34,10 +34,12 @@ pub(super) fn prepared(
     now: Timestamp,
 ) -> Result<Prepared, TooLarge> {
     let allowance = Allowance::new(room, body.len());
+    let classifier = preparer.classifier();
     let mut run = Run {
         allowance: &allowance,
         out_counted: 0,
         preparer,
+        classifier: &classifier,
         writer,
         ids_are_ours,
         defaults,
@@ -72,7 +74,7 @@ pub(super) fn prepared(
             None => counts.hits.push((hit, 1)),
         }
     }
-    Ok(Prepared { batch: OutgoingBatch::new(out, slots), plans, counts })
+    Ok(Prepared { batch: OutgoingBatch::new(out, slots), plans, counts, classifier })
 }
 
 /// The memory that a request may take.
@@ -119,6 +121,8 @@ struct Run<'r> {
     /// How much of `out` is counted (bytes).
     out_counted: usize,
     preparer: &'r Preparer,
+    /// One set of rules for the whole request.
+    classifier: &'r Classifier,
     writer: Option<Writer<'r>>,
     /// The `_id`s of the request are ours, not a client's.
     ids_are_ours: bool,
@@ -431,7 +435,7 @@ impl Run<'_> {
             *count += 1;
         }
         self.counts.cut += u64::from(found.is_cut());
-        let Preparer { policy, classifier } = self.preparer;
+        let (policy, classifier) = (&self.preparer.policy, self.classifier);
         let event = found.event;
         let hits = classifier.classify(event).hits;
         let titles: Vec<&str> = hits
@@ -502,8 +506,9 @@ impl Run<'_> {
         place: classify::Place<'_>,
         namespace: &str,
     ) -> bool {
-        let Preparer { policy, classifier } = self.preparer;
-        let Some(rule) = classifier.rules().get(hit).filter(|it| it.level > Level::Informational)
+        let policy = &self.preparer.policy;
+        let Some(rule) =
+            self.classifier.rules().get(hit).filter(|it| it.level > Level::Informational)
         else {
             return false;
         };

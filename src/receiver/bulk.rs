@@ -24,6 +24,7 @@ use crate::{
     json,
     metrics::Metrics,
     prepare::{Ask, Letter, Prepared, Room, Tally, TooLarge},
+    rules::Rule,
     unwrap::{Broken, Dropped, Provider, Reduced},
 };
 
@@ -229,7 +230,7 @@ pub(super) async fn settle(
     let deadline = tokio::time::Instant::now() + *time;
     let mut in_flight = InFlight::new(&receiver.metrics, *input, prepared.item_count());
     let answers = settled(receiver, &prepared, passed, deadline).await;
-    let rules = receiver.preparer.classifier().rules();
+    let rules = prepared.classifier.rules();
     match answers {
         Delivery::Whole(whole) => {
             in_flight.settle_all(whole.status);
@@ -246,7 +247,7 @@ pub(super) async fn settle(
             let took_ms = started.elapsed().as_millis();
             let (body, tally) = prepared.reply(&answers, &dead, took_ms, &title);
             in_flight.settle(&tally);
-            count_alerts(receiver, &tally);
+            count_alerts(receiver, rules, &tally);
             // Said of the whole request, a refusal loses nothing with any shipper; said of items, it does with some.
             // No item is stored, though an alert may be: no shipper can tell. Some are: theirs is sent again.
             let is_none = tally.returned == prepared.item_count() as u64;
@@ -465,7 +466,7 @@ fn count_found(receiver: &Receiver, prepared: &Prepared, input: Input) {
         metrics.decode_errors.with_label_values(&[input.name(), reason.name()]).inc_by(count);
     }
     for (rule, count) in &counts.hits {
-        if let Some(rule) = receiver.preparer.classifier().rules().get(*rule) {
+        if let Some(rule) = prepared.classifier.rules().get(*rule) {
             metrics
                 .rule_matches
                 .with_label_values(&[rule.title.as_str(), rule.level.name()])
@@ -474,7 +475,7 @@ fn count_found(receiver: &Receiver, prepared: &Prepared, input: Input) {
     }
 }
 
-fn count_alerts(receiver: &Receiver, tally: &Tally) {
+fn count_alerts(receiver: &Receiver, rules: &[Rule], tally: &Tally) {
     let metrics = &receiver.metrics;
     for (result, count) in [
         ("created", tally.alerts_created.len() as u64),
@@ -484,7 +485,7 @@ fn count_alerts(receiver: &Receiver, tally: &Tally) {
         metrics.settled_alerts.with_label_values(&[result]).inc_by(count);
     }
     for rule in &tally.alerts_created {
-        if let Some(rule) = receiver.preparer.classifier().rules().get(*rule) {
+        if let Some(rule) = rules.get(*rule) {
             metrics.alerts.with_label_values(&[rule.title.as_str(), rule.level.name()]).inc();
         }
     }

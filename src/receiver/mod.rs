@@ -126,7 +126,7 @@ pub struct DeadLetterOffice {
 #[derive(Debug)]
 pub struct Parts {
     /// Turns bodies into batches.
-    pub preparer: Preparer,
+    pub preparer: Arc<Preparer>,
     /// Delivers them.
     pub forwarder: Arc<Forwarder>,
     /// Where documents are kept that are refused for good; if it is absent, the client hears of them.
@@ -164,7 +164,7 @@ impl Receiver {
             deliveries,
         } = parts;
         Self {
-            preparer: Arc::new(preparer),
+            preparer,
             forwarder,
             dead_letters,
             auth,

@@ -29,6 +29,7 @@ mod pki;
 mod poison;
 mod push;
 mod real;
+mod reload;
 mod setup;
 mod shippers;
 mod smuggling;
