@@ -63,6 +63,8 @@ pub struct AuditEvent<'a> {
 pub struct ObjectRef<'a> {
     /// The object itself, as text.
     pub text: Option<&'a str>,
+    /// There are more members of its name, or some that begin with it.
+    pub is_odd: bool,
     /// `resource`, in the plural: `pods`.
     pub resource: Text<'a>,
     /// `subresource`: `exec`
@@ -117,7 +119,10 @@ impl<'a> AuditEvent<'a> {
             "impersonatedUser" => {
                 self.impersonated_user = json::get(value, "username").and_then(json::string)
             }
-            "objectRef" => self.object = ObjectRef::new(value),
+            "objectRef" => {
+                let is_odd = self.object.is_odd || self.object.text.is_some();
+                self.object = ObjectRef { is_odd, ..ObjectRef::new(value) };
+            }
             "responseStatus" => {
                 self.code = json::get(value, "code").and_then(|it| it.parse().ok());
             }
@@ -138,7 +143,7 @@ impl<'a> AuditEvent<'a> {
                     }
                 }
             }
-            _ => (),
+            key => self.object.is_odd |= key.starts_with("objectRef"),
         }
     }
 

@@ -43,7 +43,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         }
         let event = AuditEvent::new(event, members);
         let verdict = classifier.classify(&event);
-        assert_eq!(verdict, classifier.classify_unfiltered(&event), "the prefilter is wrong");
+        assert_eq!(verdict, classifier.classify_plain(&event), "the prefilter is wrong");
         for rule in classifier.rules() {
             std::hint::black_box(classify::sentence(&event, &rule.reason));
         }

@@ -189,7 +189,7 @@ fn parts(
 fn audited(found: &Found<'_>, settings: &Settings, unique: bool) -> String {
     let event = found.event;
     assert!(is_json(event.text) && !event.text.contains('\n'), "{}", event.text);
-    assert_eq!(RULES.classify(event), RULES.classify_unfiltered(event), "{}", event.text);
+    assert_eq!(RULES.classify(event), RULES.classify_plain(event), "{}", event.text);
     for rule in RULES.rules() {
         std::hint::black_box(classify::sentence(event, &rule.reason));
     }

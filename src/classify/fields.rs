@@ -1,6 +1,9 @@
 use std::borrow::Cow;
 
-use super::view::{View, expanded};
+use super::{
+    shape::Code,
+    view::{View, expanded},
+};
 use crate::{
     event::AuditEvent,
     json::{self, Kind},
@@ -48,6 +51,9 @@ pub(super) fn visit(
             view.containers().iter().any(|it| walk(it, path, NESTED_ARRAYS_MAX, take))
         }
         Field::Any => event.members.iter().any(|it| everything(it.value, DEPTH_MAX, take)),
+        Field::Path(path) if path == "responseStatus.code" && event.code.is_some() => {
+            text(event.code.map(Code::new).as_ref().map(Code::text))
+        }
         Field::Path(path) => match typed(event, path) {
             // What is read already needs no second walk.
             Some(known) => text(Some(known)),

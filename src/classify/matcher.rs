@@ -1,4 +1,4 @@
-use super::{plain, prefilter::Prefilter, view::View};
+use super::{bits::Bits, literals::Literals, plain, shape::Shape, view::View};
 use crate::{
     event::AuditEvent,
     rules::{Rule, Search},
@@ -16,14 +16,18 @@ pub struct Verdict {
 #[derive(Debug)]
 pub struct Classifier {
     rules: Vec<Rule>,
-    prefilter: Prefilter,
+    all: Bits,
+    shape: Shape,
+    literals: Literals,
 }
 
 impl Classifier {
-    /// Compiles the rules. Fails only when their literals together exceed what an automaton can hold.
+    /// Compiles the rules. Fails only when their texts together exceed what an automaton can hold.
     pub fn new(rules: Vec<Rule>) -> Result<Self, aho_corasick::BuildError> {
-        let prefilter = Prefilter::new(&rules)?;
-        Ok(Self { rules, prefilter })
+        let (shape, literals) = (Shape::new(&rules), Literals::new(&rules)?);
+        let mut all = Bits::none(rules.len());
+        (0..rules.len()).for_each(|it| all.insert(it));
+        Ok(Self { rules, all, shape, literals })
     }
 
     /// The rules in the order of [`Verdict::hits`].
@@ -35,22 +39,24 @@ impl Classifier {
     /// Which rules the event hits.
     #[must_use]
     pub fn classify(&self, event: &AuditEvent<'_>) -> Verdict {
-        let candidates = self.prefilter.candidates(event);
-        self.hits(event, |index| candidates.contains(index))
-    }
-
-    /// Which rules the event hits, every rule tried: what [`Self::classify`] must say too.
-    #[must_use]
-    pub fn classify_unfiltered(&self, event: &AuditEvent<'_>) -> Verdict {
-        self.hits(event, |_| true)
-    }
-
-    fn hits(&self, event: &AuditEvent<'_>, tried: impl Fn(usize) -> bool) -> Verdict {
         let view = View::new(event);
-        let hits = self.rules.iter().enumerate().filter(|(index, rule)| {
-            tried(*index) && plain::holds(&view, &rule.condition, &rule.searches)
-        });
-        Verdict { hits: hits.map(|(index, _)| index).collect() }
+        let mut alive = self.all.clone();
+        self.shape.cut(&view, &mut alive);
+        if !alive.is_empty() {
+            self.literals.cut(&view, &mut alive, self.rules.len());
+        }
+        Verdict { hits: alive.iter().filter(|it| self.holds(&view, *it)).collect() }
+    }
+
+    /// Which rules the event hits, every rule tried line by line: what [`Self::classify`] must say too.
+    #[must_use]
+    pub fn classify_plain(&self, event: &AuditEvent<'_>) -> Verdict {
+        let view = View::new(event);
+        Verdict { hits: (0..self.rules.len()).filter(|it| self.holds(&view, *it)).collect() }
+    }
+
+    fn holds(&self, view: &View<'_>, rule: usize) -> bool {
+        self.rules.get(rule).is_some_and(|it| plain::holds(view, &it.condition, &it.searches))
     }
 }
 
@@ -80,14 +86,14 @@ mod tests {
             for text in events {
                 let event = AuditEvent::new(text, json::members(text).collect());
                 assert_eq!(
-                    classifier.classify_unfiltered(&event).hits.len(),
+                    classifier.classify_plain(&event).hits.len(),
                     expected,
                     "{detection} on {text}"
                 );
                 // A fast way may say no only where the slow way does.
                 assert_eq!(
                     classifier.classify(&event),
-                    classifier.classify_unfiltered(&event),
+                    classifier.classify_plain(&event),
                     "{detection} {text}"
                 );
             }

@@ -3,12 +3,16 @@
 
 mod actor;
 mod alert;
+mod bits;
 mod explain;
 mod fields;
 mod kubectl;
+mod literals;
 mod matcher;
+#[cfg(test)]
+mod oracle;
 mod plain;
-mod prefilter;
+mod shape;
 mod view;
 
 pub use alert::{Alert, Place, write_alert};

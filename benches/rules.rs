@@ -1,0 +1,230 @@
+//! What one core classifies: bytes of audit events in, verdicts out, next to what others take for the same.
+//!
+//! Every figure is a ratio of two measurements of one run. What they mean is told in `README.md` beside this file.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::expect_used,
+    reason = "the table is what this program is for, and it has nobody to recover for"
+)]
+
+use std::{
+    env, fs,
+    hint::black_box,
+    path::{Path, PathBuf},
+};
+
+use criterion::{Criterion, Throughput};
+use k8scop::{
+    classify::Classifier,
+    event::AuditEvent,
+    json,
+    rules::{self, Rule},
+};
+use regex::Regex;
+use rsigma_eval::{Engine, JsonEvent};
+
+/// Deepest event that is read (levels), as `limits.depth_max` has it by default.
+const DEPTH_MAX: usize = 100;
+/// Events of this size and more are left out: the figures are for events of about 1 KB.
+const EVENT_BYTES_MAX: usize = 4096;
+
+fn main() {
+    let events = events();
+    let bytes: usize = events.iter().map(String::len).sum();
+    println!("{} events, {} bytes each", events.len(), bytes / events.len().max(1));
+    let mut criterion = Criterion::default().configure_from_args();
+    let built_in: Vec<Rule> = rules::BUILT_IN
+        .iter()
+        .map(|(name, text)| rules::parse(name, text).expect("a built-in rule is good"))
+        .collect();
+    let mut bench = Bench { criterion: &mut criterion, events: &events };
+
+    bench.measure("read", |text| {
+        black_box(read(text).members.len());
+    });
+    bench.classifier("pack/20", built_in.iter().take(20).cloned().collect());
+    bench.classifier("pack/full", built_in);
+    bench.classifier("generated/100", generated(100));
+    bench.classifier("generated/10000", generated(10_000));
+    let regexes = regexes(1000);
+    bench.classifier("regexes/k8scop", regexes.iter().map(|(rule, _)| rule.clone()).collect());
+    bench.measure("regexes/one after the other", |text| {
+        let event = read(text);
+        let uri = event.request_uri.as_deref().unwrap_or_default();
+        black_box(regexes.iter().filter(|(_, regex)| regex.is_match(uri)).count());
+    });
+    match env::var_os("K8SCOP_SIGMA").map(PathBuf::from) {
+        Some(folder) => bench.sigma(&folder),
+        None => eprintln!("K8SCOP_SIGMA names no copy of SigmaHQ's rules: rsigma is not measured"),
+    }
+    criterion.final_summary();
+    ratios();
+}
+
+fn read(text: &str) -> AuditEvent<'_> {
+    let (_, members) = json::object(text, DEPTH_MAX).expect("an event is JSON");
+    AuditEvent::new(text, members)
+}
+
+struct Bench<'c, 'e> {
+    criterion: &'c mut Criterion,
+    events: &'e [String],
+}
+
+impl Bench<'_, '_> {
+    fn measure(&mut self, name: &str, each: impl Fn(&str)) {
+        let mut group = self.criterion.benchmark_group(name.split('/').next().unwrap_or(name));
+        group.throughput(Throughput::Elements(self.events.len() as u64)).sample_size(20);
+        let events = self.events;
+        group.bench_function(name.split('/').nth(1).unwrap_or("all"), |it| {
+            it.iter(|| events.iter().for_each(|it| each(it)));
+        });
+        group.finish();
+    }
+
+    fn classifier(&mut self, name: &str, rules: Vec<Rule>) {
+        let classifier = Classifier::new(rules).expect("rules compile");
+        self.measure(name, |text| {
+            black_box(classifier.classify(&read(text)));
+        });
+    }
+
+    fn sigma(&mut self, folder: &Path) {
+        let mut files = Vec::new();
+        collect(folder, &mut files);
+        let kubernetes: Vec<&(String, String)> =
+            files.iter().filter(|(name, _)| name.contains("kubernetes/audit")).collect();
+        for (group, files) in [("kubernetes", kubernetes), ("sigma", files.iter().collect())] {
+            let ours: Vec<Rule> =
+                files.iter().filter_map(|(name, text)| rules::parse(name, text).ok()).collect();
+            let mut engine = Engine::new();
+            let mut collection = rsigma_parser::SigmaCollection::default();
+            for (_, text) in &files {
+                if let Ok(parsed) = rsigma_parser::parse_sigma_yaml(text) {
+                    collection.rules.extend(parsed.rules);
+                }
+            }
+            let refused = engine.add_rules(&collection.rules).len();
+            println!(
+                "{group}: {} rules here, {} there ({refused} refused)",
+                ours.len(),
+                engine.rule_count()
+            );
+            self.classifier(&format!("{group}/k8scop"), ours);
+            self.measure(&format!("{group}/rsigma"), |text| {
+                let value: serde_json::Value =
+                    serde_json::from_str(text).expect("an event is JSON");
+                black_box(engine.evaluate(&JsonEvent::borrow(&value)));
+            });
+        }
+    }
+}
+
+/// Events of a healthy cluster, or those of `K8SCOP_BENCH_EVENTS` (NDJSON).
+fn events() -> Vec<String> {
+    let text = match env::var_os("K8SCOP_BENCH_EVENTS") {
+        Some(file) => fs::read_to_string(file).expect("K8SCOP_BENCH_EVENTS is a file"),
+        None => include_str!("../pipelines/demo/story.ndjson").to_owned(),
+    };
+    text.lines()
+        .filter(|it| it.len() < EVENT_BYTES_MAX && !it.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// As many rules as asked, alike and all different: what an organisation has for its own names.
+fn generated(count: usize) -> Vec<Rule> {
+    let verbs = ["get", "list", "create", "delete", "patch", "update", "watch"];
+    let resources = [
+        "secrets",
+        "pods",
+        "configmaps",
+        "deployments",
+        "rolebindings",
+        "nodes",
+        "leases",
+        "events",
+    ];
+    let rule = |at: usize| {
+        let (verb, resource) = (verbs[at % 7], resources[at / 7 % 8]);
+        let last = match at % 5 {
+            0 => format!("objectRef.name: app-{at}"),
+            1 => format!("user.username: user-{at}@example.com"),
+            2 => format!("userAgent|contains: tool-{at}/"),
+            3 => format!("requestURI|contains: /namespaces/team-{at}/"),
+            _ => format!("k8scop.container.image|startswith: registry.example/team-{at}/"),
+        };
+        made(
+            at,
+            &format!(
+                "  a: {{verb: {verb}, objectRef.resource: {resource}, {last}}}\n  condition: a"
+            ),
+        )
+    };
+    (0..count).map(rule).collect()
+}
+
+/// Rules of one regex each, and the regexes.
+fn regexes(count: usize) -> Vec<(Rule, Regex)> {
+    let one = |at: usize| {
+        let regex = format!("^/api/v1/namespaces/team-{at}/(pods|secrets)/[a-z0-9-]+$");
+        let rule = made(at, &format!("  a: {{requestURI|re: '{regex}'}}\n  condition: a"));
+        (rule, Regex::new(&regex).expect("a good regex"))
+    };
+    (0..count).map(one).collect()
+}
+
+fn made(at: usize, detection: &str) -> Rule {
+    let text = format!(
+        "title: Rule {at}\nid: {at:08x}-0000-4000-8000-000000000000\nlevel: low\nlogsource: {{product: kubernetes, service: audit}}\ndetection:\n{detection}\n"
+    );
+    rules::parse("generated.yml", &text).expect("a generated rule is good")
+}
+
+fn collect(folder: &Path, files: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|it| it == "yml")
+            && let Ok(text) = fs::read_to_string(&path)
+        {
+            files.push((path.display().to_string(), text));
+        }
+    }
+}
+
+/// The median of a measurement (nanoseconds), as criterion has written it.
+fn median(name: &str) -> Option<f64> {
+    let target = env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    let text = fs::read_to_string(format!("{target}/criterion/{name}/new/estimates.json")).ok()?;
+    let value: serde_json::Value = serde_json::from_str(&text).ok()?;
+    value["median"]["point_estimate"].as_f64()
+}
+
+fn ratios() {
+    for (what, one, other, wanted) in [
+        (
+            "rsigma / k8scop, Kubernetes rules of SigmaHQ",
+            "kubernetes/rsigma",
+            "kubernetes/k8scop",
+            "≥ 4",
+        ),
+        ("rsigma / k8scop, all rules of SigmaHQ", "sigma/rsigma", "sigma/k8scop", "≥ 10"),
+        ("full pack / 20 rules", "pack/full", "pack/20", "≤ 1.1"),
+        ("10,000 generated rules / 100", "generated/10000", "generated/100", "≤ 1.5"),
+        (
+            "one regex after the other / k8scop, 1,000 rules",
+            "regexes/one after the other",
+            "regexes/k8scop",
+            "≥ 100",
+        ),
+        ("full pack / reading alone", "pack/full", "read/all", "-"),
+    ] {
+        if let (Some(one), Some(other)) = (median(one), median(other)) {
+            println!("{what:<50} {:>8.2}  (wanted: {wanted})", one / other);
+        }
+    }
+}
