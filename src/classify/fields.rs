@@ -8,6 +8,7 @@ use crate::{
     event::AuditEvent,
     json::{self, Kind},
     rules::{Field, Part, Template},
+    unwrap,
 };
 
 /// Arrays directly in arrays that are gone into. Kubernetes objects have none; each level would be read again.
@@ -42,7 +43,11 @@ pub(super) fn visit(
         Field::PeerIp => text(event.peer_ip.as_deref()),
         Field::Actor => text(Some(view.actor())),
         Field::HostPath => texts(view.host_paths()),
-        Field::CsrCommonName | Field::CsrOrganization => false,
+        Field::CsrCommonName => texts(&view.csr().common_names),
+        Field::CsrOrganization => texts(&view.csr().organizations),
+        Field::Outcome => text(Some(unwrap::outcome(event))),
+        Field::Category => text(Some(unwrap::category(event))),
+        Field::Type => unwrap::types(event).any(|it| text(Some(it))),
         Field::Object(path) => {
             view.objects().iter().any(|it| walk(it, path, NESTED_ARRAYS_MAX, take))
         }

@@ -4,6 +4,7 @@
 mod actor;
 mod alert;
 mod bits;
+mod csr;
 mod explain;
 mod fields;
 mod kubectl;

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, cell::OnceCell};
 
-use super::{actor::actor, kubectl::kubectl};
+use super::{actor::actor, csr::Subject, kubectl::kubectl};
 use crate::{
     event::AuditEvent,
     json::{self, Kind},
@@ -22,6 +22,7 @@ pub(super) struct View<'e> {
     containers: OnceCell<Texts<'e>>,
     host_paths: OnceCell<Vec<String>>,
     commands: OnceCell<Vec<String>>,
+    csr: OnceCell<Subject>,
     kubectl: OnceCell<Option<String>>,
 }
 
@@ -37,6 +38,7 @@ impl<'e> View<'e> {
             containers: OnceCell::new(),
             host_paths: OnceCell::new(),
             commands: OnceCell::new(),
+            csr: OnceCell::new(),
             kubectl: OnceCell::new(),
         }
     }
@@ -56,6 +58,24 @@ impl<'e> View<'e> {
             let Some(command) = self.event.container_command() else { return Vec::new() };
             let plain = plain_command(&command);
             if plain == command { vec![command] } else { vec![command, plain] }
+        })
+    }
+
+    /// Who the certificates are for that the request asks for.
+    pub(super) fn csr(&self) -> &Subject {
+        self.csr.get_or_init(|| {
+            let is_csr =
+                self.event.object.resource.as_deref() == Some("certificatesigningrequests");
+            let mut subject = Subject::default();
+            if is_csr {
+                for object in self.objects() {
+                    let request = part(object, &["spec", "request"]);
+                    if let Some(request) = request.as_deref().and_then(json::string) {
+                        subject.add(&request);
+                    }
+                }
+            }
+            subject
         })
     }
 

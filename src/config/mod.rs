@@ -28,7 +28,7 @@ use crate::{
         CredentialSettings, Limits, PassThrough, Passing, Pattern, Proof, PubsubSettings,
         PushSettings, TlsSettings,
     },
-    rules::{self, Rule, RuleError, Search},
+    rules::{self, Lists, Rule, RuleError, Search},
     unwrap::{self, Component},
 };
 
@@ -585,21 +585,9 @@ fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
 }
 
 /// Reads rule files: name and text. Tells what is wrong with all of them, and which two have one id.
-pub fn compile_rules(files: &[(String, String)]) -> Result<Vec<Rule>, ConfigError> {
-    let (mut good, mut bad) = (Vec::<Rule>::new(), Vec::new());
-    for (name, text) in files {
-        match rules::parse(name, text) {
-            Ok(rule) => {
-                if let Some(other) = good.iter().find(|it| it.id == rule.id) {
-                    let reason = format!("the id {} is that of {} already", rule.id, other.file);
-                    bad.push(RuleError { file: name.clone(), line: 1, reason });
-                }
-                good.push(rule);
-            }
-            Err(error) => bad.push(error),
-        }
-    }
-    if bad.is_empty() { Ok(good) } else { Err(ConfigError::Rules(bad)) }
+pub fn compile_rules(files: &[(String, String)], lists: &Lists) -> Result<Vec<Rule>, ConfigError> {
+    let set = rules::assemble(files, &rules::Options::default(), lists);
+    set.map(|it| it.rules).map_err(ConfigError::Rules)
 }
 
 #[cfg(test)]
@@ -689,10 +677,10 @@ mod tests {
         let rule = "title: t\nid: i\nlevel: low\nlogsource: {product: kubernetes, service: audit}\ndetection: {a: {verb: get}, condition: a}";
         let files = [("a.yml".to_owned(), rule.to_owned()), ("b.yml".to_owned(), rule.to_owned())];
         assert!(
-            compile_rules(&files)
+            compile_rules(&files, &Lists::default())
                 .unwrap_err()
                 .to_string()
-                .contains("b.yml:1: the id i is that of a.yml already")
+                .contains("b.yml:1:1: the id i is that of a.yml already")
         );
     }
 }

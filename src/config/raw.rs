@@ -410,12 +410,24 @@ pub struct RawRules {
     pub built_in: bool,
     /// More rule files, or folders of them with all that are in these, but for names that begin with a dot.
     pub paths: Vec<PathBuf>,
+    /// What `%NAME%` stands for where a rule says `expand`: values, or a file with one a line (`.yml`: a YAML list).
+    pub lists: BTreeMap<String, RawList>,
 }
 
 impl Default for RawRules {
     fn default() -> Self {
-        Self { built_in: true, paths: Vec::new() }
+        Self { built_in: true, paths: Vec::new(), lists: BTreeMap::new() }
     }
+}
+
+/// The values of a list.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(expecting = "a list of texts, or the path of a file", untagged)]
+pub enum RawList {
+    /// These.
+    Values(Vec<yaml_serde::Value>),
+    /// Those in a file.
+    File(PathBuf),
 }
 
 /// What is allowed.

@@ -7,11 +7,14 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{ConfigError, compile_rules, raw::RawRules};
-use crate::rules::{self, Rule};
+use super::{
+    ConfigError, compile_rules,
+    raw::{RawList, RawRules},
+};
+use crate::rules::{self, Lists, Node, Rule};
 
-/// Largest rule file (bytes).
-const RULE_BYTES_MAX: u64 = 1 << 20;
+/// Largest rule file, and largest file of a list (bytes).
+const RULE_BYTES_MAX: u64 = rules::limits::FILE_BYTES_MAX as u64;
 /// Most bytes of all rule files.
 const RULES_BYTES_MAX: usize = 64 << 20;
 /// Most rule files.
@@ -26,6 +29,7 @@ const FOLDER_DEPTH_MAX: usize = 16;
 pub struct RuleSources {
     built_in: bool,
     paths: Vec<PathBuf>,
+    lists: Vec<(String, RawList)>,
 }
 
 /// Rule files as they were read.
@@ -33,6 +37,8 @@ pub struct RuleSources {
 pub struct RuleTexts {
     /// Name and text of each.
     files: Vec<(String, String)>,
+    /// Name and values of each list.
+    lists: Vec<(String, Vec<String>)>,
 }
 
 /// Tells whether rule files changed.
@@ -40,13 +46,14 @@ pub type RulesDigest = [u8; 32];
 
 impl RuleSources {
     pub(super) fn new(raw: &RawRules) -> Self {
-        Self { built_in: raw.built_in, paths: raw.paths.clone() }
+        let lists = raw.lists.iter().map(|(name, list)| (name.clone(), list.clone()));
+        Self { built_in: raw.built_in, paths: raw.paths.clone(), lists: lists.collect() }
     }
 
     /// Whether there is anything that can change.
     #[must_use]
     pub fn has_files(&self) -> bool {
-        !self.paths.is_empty()
+        !self.paths.is_empty() || self.lists.iter().any(|(_, it)| matches!(it, RawList::File(_)))
     }
 
     /// Reads all rule files, always in the same order.
@@ -67,8 +74,29 @@ impl RuleSources {
                 files.push((file.display().to_string(), text));
             }
         }
-        Ok(RuleTexts { files })
+        let mut lists = Vec::new();
+        for (name, list) in &self.lists {
+            let values = match list {
+                RawList::Values(values) => {
+                    let text = |it: &yaml_serde::Value| Node::from(it).scalar().map(str::to_owned);
+                    let all: Option<Vec<String>> = values.iter().map(text).collect();
+                    all.ok_or_else(|| list_error(name, "its values must be texts"))?
+                }
+                RawList::File(path) => {
+                    let text = read(path).map_err(|source| failed(path, source))?;
+                    let is_yaml = path.extension().is_some_and(|it| it == "yml" || it == "yaml");
+                    Lists::read(&text, is_yaml)
+                        .map_err(|error| failed(path, io::Error::other(error)))?
+                }
+            };
+            lists.push((name.clone(), values));
+        }
+        Ok(RuleTexts { files, lists })
     }
+}
+
+fn list_error(name: &str, reason: &str) -> ConfigError {
+    ConfigError::Options(vec![format!("rules.lists.{name}: {reason}")])
 }
 
 impl RuleTexts {
@@ -80,12 +108,20 @@ impl RuleTexts {
             all.update(Sha256::digest(name));
             all.update(Sha256::digest(text));
         }
+        for (name, values) in &self.lists {
+            all.update(Sha256::digest(name));
+            values.iter().for_each(|it| all.update(Sha256::digest(it)));
+        }
         all.finalize().into()
     }
 
     /// The rules in them, or all that is wrong with them.
     pub fn compile(&self) -> Result<Vec<Rule>, ConfigError> {
-        compile_rules(&self.files)
+        let lists = Lists::new(self.lists.iter().cloned()).map_err(|wrong| {
+            let named = |it: String| format!("rules.lists: {it}");
+            ConfigError::Options(wrong.into_iter().map(named).collect())
+        })?;
+        compile_rules(&self.files, &lists)
     }
 }
 
@@ -198,7 +234,7 @@ mod tests {
         }
 
         fn read(&self) -> Result<RuleTexts, ConfigError> {
-            RuleSources { built_in: false, paths: vec![self.0.clone()] }.read()
+            RuleSources { built_in: false, paths: vec![self.0.clone()], lists: Vec::new() }.read()
         }
 
         fn texts(&self) -> String {

@@ -1,3 +1,8 @@
+use super::{
+    error::nearest,
+    limits::{CONDITION_DEPTH_MAX, CONDITION_TERMS_MAX},
+};
+
 /// A condition over the searches of one rule, by their place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
@@ -11,19 +16,43 @@ pub enum Condition {
     Not(Box<Condition>),
 }
 
-/// Deepest nesting of parentheses and `not`.
-const DEPTH_MAX: usize = 32;
-
 impl Condition {
     /// Understands a Sigma condition. `names` are the searches of the rule in their order.
     pub(super) fn parse(text: &str, names: &[String]) -> Result<Self, String> {
         let spaced = text.replace('(', " ( ").replace(')', " ) ");
         let tokens: Vec<&str> = spaced.split_whitespace().collect();
-        let mut parser = Parser { tokens: &tokens, names };
+        let mut parser = Parser { tokens: &tokens, names, terms: 0 };
         let condition = parser.any(0)?;
         match parser.tokens.first() {
             None => Ok(condition),
+            Some(token) if token.starts_with('|') => Err(
+                "the condition should end before `|`: counting is the work of a correlation, a document of its own (event_count, value_count, temporal)"
+                    .into(),
+            ),
+            Some(token) if token.eq_ignore_ascii_case("near") => {
+                Err("`near` is the work of a correlation, a document of its own (temporal)".into())
+            }
             Some(token) => Err(format!("the condition should end before `{token}`")),
+        }
+    }
+
+    /// The same over searches that stand so many places later.
+    pub(super) fn moved(self, by: usize) -> Self {
+        let all = |parts: Vec<Self>| parts.into_iter().map(|it| it.moved(by)).collect();
+        match self {
+            Self::Search(index) => Self::Search(index + by),
+            Self::All(parts) => Self::All(all(parts)),
+            Self::Any(parts) => Self::Any(all(parts)),
+            Self::Not(part) => Self::Not(Box::new(part.moved(by))),
+        }
+    }
+
+    /// Calls `take` with each search that it asks, as often as it asks it.
+    pub(super) fn each_search(&self, take: &mut dyn FnMut(usize)) {
+        match self {
+            Self::Search(index) => take(*index),
+            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|it| it.each_search(take)),
+            Self::Not(part) => part.each_search(take),
         }
     }
 }
@@ -31,6 +60,8 @@ impl Condition {
 struct Parser<'a> {
     tokens: &'a [&'a str],
     names: &'a [String],
+    /// Searches asked so far.
+    terms: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -65,8 +96,10 @@ impl<'a> Parser<'a> {
     }
 
     fn not(&mut self, depth: usize) -> Result<Condition, String> {
-        if depth > DEPTH_MAX {
-            return Err(format!("the condition is nested deeper than {DEPTH_MAX} levels"));
+        if depth > CONDITION_DEPTH_MAX {
+            return Err(format!(
+                "the condition is nested deeper than {CONDITION_DEPTH_MAX} levels"
+            ));
         }
         if self.take_word("not") {
             return Ok(Condition::Not(Box::new(self.not(depth + 1)?)));
@@ -90,29 +123,41 @@ impl<'a> Parser<'a> {
         } else {
             None
         };
+        let is_of = self.tokens.first().is_some_and(|it| it.eq_ignore_ascii_case("of"));
         match many {
             Some(many) if self.take_word("of") => self.of(many),
+            _ if is_of => Err(format!("no `{token} of`: there are `1 of`, `any of` and `all of`")),
             _ => self.named(token),
         }
     }
 
-    fn named(&self, name: &str) -> Result<Condition, String> {
+    fn named(&mut self, name: &str) -> Result<Condition, String> {
+        self.count(1)?;
         let index = self.names.iter().position(|it| it == name);
         index.map(Condition::Search).ok_or_else(|| {
-            format!(
-                "the condition names `{name}`, and there is no such selection (there are: {})",
-                self.names.join(", ")
-            )
+            let near = nearest(name, self.names.iter().map(String::as_str));
+            let hint = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there are: {}", self.names.join(", ")),
+            };
+            format!("the condition names `{name}`, and there is no such selection ({hint})")
         })
+    }
+
+    fn count(&mut self, more: usize) -> Result<(), String> {
+        self.terms += more;
+        match self.terms > CONDITION_TERMS_MAX {
+            true => Err(format!("the condition asks more than {CONDITION_TERMS_MAX} selections")),
+            false => Ok(()),
+        }
     }
 
     fn of(&mut self, many: fn(Vec<Condition>) -> Condition) -> Result<Condition, String> {
         let pattern = self.take().ok_or("`of` needs a name, a name with *, or `them`")?;
-        let fits = |name: &String| match pattern.strip_suffix('*') {
-            // Sigma leaves names that start with an underscore out of `them`.
-            _ if pattern.eq_ignore_ascii_case("them") => !name.starts_with('_'),
-            Some(prefix) => name.starts_with(prefix),
-            None => name == pattern,
+        let them = pattern.eq_ignore_ascii_case("them");
+        // Sigma leaves names that start with an underscore out, unless the pattern says it.
+        let fits = |name: &String| {
+            (pattern.starts_with('_') || !name.starts_with('_')) && (them || like(pattern, name))
         };
         let found: Vec<_> = self
             .names
@@ -124,8 +169,25 @@ impl<'a> Parser<'a> {
         if found.is_empty() {
             return Err(format!("the condition names `{pattern}`, and no selection fits it"));
         }
+        self.count(found.len())?;
         Ok(one_or(found, many))
     }
+}
+
+/// Whether a name is as the pattern has it, in which `*` is any text.
+fn like(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
 }
 
 fn one_or(mut parts: Vec<Condition>, many: fn(Vec<Condition>) -> Condition) -> Condition {
@@ -167,6 +229,12 @@ mod tests {
             ("1 of sel_*", "(or 0 1)"),
             ("all of sel_* and not 1 of filter", "(and (and 0 1) (not 2))"),
             ("any of them", "(or 0 1 2)"),
+            ("1 of *_b", "1"),
+            ("1 of s*_*b", "1"),
+            ("1 of *l*", "(or 0 1 2)"),
+            ("All Of sel_* And Not 1 Of Them", "(and (and 0 1) (not (or 0 1 2)))"),
+            ("1 of _*", "3"),
+            ("_hidden", "3"),
             ("NOT (sel_a AND sel_b) OR filter", "(or (not (and 0 1)) 2)"),
             ("not not sel_a", "(not (not 0))"),
         ] {
@@ -178,14 +246,17 @@ mod tests {
     fn mistakes() {
         for (text, expected) in [
             ("", "ends where"),
-            ("sel_c", "no such selection (there are: sel_a, sel_b, filter, _hidden)"),
+            ("x", "no such selection (there are: sel_a, sel_b, filter, _hidden)"),
+            ("filters", "did you mean `filter`?"),
             ("sel_a sel_b", "should end before `sel_b`"),
             ("(sel_a", "not closed"),
             ("sel_a)", "should end before `)`"),
             ("1 of x*", "no selection fits"),
             ("1 of", "`of` needs"),
-            ("2 of sel_*", "no such selection"),
-            ("sel_a | count() > 5", "should end before `|`"),
+            ("2 of sel_*", "no `2 of`: there are `1 of`"),
+            ("sel_a | count() > 5", "the work of a correlation"),
+            ("sel_a near sel_b", "the work of a correlation"),
+            (&["sel_a"; 5000].join(" or "), "asks more than 4096 selections"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");

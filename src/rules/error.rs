@@ -1,45 +1,43 @@
 use thiserror::Error;
 
+use super::yaml::Wrong;
+
 /// A rule that cannot be used.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{file}:{line}: {reason}")]
+#[error("{file}:{line}:{column}: {reason}")]
 pub struct RuleError {
     /// The rule file, as it was named.
     pub file: String,
     /// The line in it, from 1.
     pub line: usize,
+    /// The character in the line, from 1.
+    pub column: usize,
     /// What is wrong and how to mend it.
     pub reason: String,
 }
 
-/// Finds the lines of what is wrong in one file.
-pub(super) struct Source<'a> {
-    pub(super) file: &'a str,
-    pub(super) text: &'a str,
+impl RuleError {
+    pub(super) fn new(file: &str, wrong: Wrong) -> Self {
+        let Wrong { at, reason } = wrong;
+        Self { file: file.to_owned(), line: at.line, column: at.column, reason }
+    }
 }
 
-impl Source<'_> {
-    /// An error about `token`, which stands in the file as it is here. It is looked for from the first line on
-    /// that starts the section `after`.
-    pub(super) fn error(&self, after: &str, token: &str, reason: impl Into<String>) -> RuleError {
-        RuleError {
-            file: self.file.to_owned(),
-            line: self.line_of(after, token),
-            reason: reason.into(),
-        }
-    }
+/// The one of `names` that was meant by `word`, most likely: few letters are other ones.
+pub(super) fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let word = word.to_ascii_lowercase();
+    let far = (word.chars().count() / 3).clamp(1, 3);
+    let near =
+        names.into_iter().map(|it| (strsim::osa_distance(&word, &it.to_ascii_lowercase()), it));
+    near.filter(|(distance, _)| *distance <= far)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, it)| it)
+}
 
-    /// An error that the YAML reader found, in its own words.
-    pub(super) fn yaml(&self, error: &yaml_serde::Error) -> RuleError {
-        let line = error.location().map_or(1, |it| it.line());
-        RuleError { file: self.file.to_owned(), line, reason: error.to_string() }
-    }
-
-    fn line_of(&self, after: &str, token: &str) -> usize {
-        let section =
-            self.text.lines().position(|it| it.trim_start().starts_with(after)).unwrap_or(0);
-        let found =
-            self.text.lines().enumerate().skip(section).find(|(_, line)| line.contains(token));
-        found.map_or(section, |(index, _)| index) + 1
+/// ` (did you mean `NAME`?)`, or what there is if nothing is near.
+pub(super) fn hint(word: &str, names: &[&str]) -> String {
+    match nearest(word, names.iter().copied()) {
+        Some(near) => format!(" (did you mean `{near}`?)"),
+        None => format!(" (there are: {})", names.join(", ")),
     }
 }

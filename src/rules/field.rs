@@ -1,5 +1,7 @@
 use std::fmt;
 
+use super::{Mode, error, names};
+
 /// A field of an audit event that a rule can name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
@@ -35,6 +37,12 @@ pub enum Field {
     CsrCommonName,
     /// `k8scop.csr.organization`: its groups.
     CsrOrganization,
+    /// `event.outcome`: `success`, `failure` or `unknown`, as it is stored with the event.
+    Outcome,
+    /// `event.category`, as it is stored with the event.
+    Category,
+    /// `event.type`, as it is stored with the event.
+    Type,
     /// Keywords: any value in the event.
     Any,
 }
@@ -56,6 +64,9 @@ impl fmt::Display for Field {
             Self::HostPath => f.write_str("k8scop.host_path"),
             Self::CsrCommonName => f.write_str("k8scop.csr.common_name"),
             Self::CsrOrganization => f.write_str("k8scop.csr.organization"),
+            Self::Outcome => f.write_str("event.outcome"),
+            Self::Category => f.write_str("event.category"),
+            Self::Type => f.write_str("event.type"),
             Self::Any => f.write_str("any field"),
         }
     }
@@ -64,6 +75,8 @@ impl fmt::Display for Field {
 /// Members of an audit event and, where they are fixed, their members (`audit.k8s.io/v1`, Kubernetes 1.35).
 /// `None`: anything may follow.
 const KNOWN: &[(&str, Option<&[&str]>)] = &[
+    ("kind", Some(&[])),
+    ("apiVersion", Some(&[])),
     ("level", Some(&[])),
     ("auditID", Some(&[])),
     ("stage", Some(&[])),
@@ -95,73 +108,145 @@ const KNOWN: &[(&str, Option<&[&str]>)] = &[
     ("annotations", None),
 ];
 
+/// What stands before our own fields.
+const OURS: &str = "k8scop.";
+
+/// Our own fields; what ends in a dot goes on with a name or a path.
+const OWN: &[&str] = &[
+    "path",
+    "query.",
+    "command",
+    "kubectl",
+    "peer_ip",
+    "actor",
+    "object.",
+    "pod.",
+    "container.",
+    "host_path",
+    "csr.common_name",
+    "csr.organization",
+];
+
 impl Field {
     /// Understands a field name, or says why no audit event can have it. A rule on a field that does not exist
     /// would never fire and nobody would know.
     pub(super) fn parse(name: &str) -> Result<Self, String> {
-        if let Some(own) = name.strip_prefix("k8scop.") {
-            return match own.split_once('.') {
-                None if own == "path" => Ok(Self::UriPath),
-                None if own == "command" => Ok(Self::Command),
-                None if own == "kubectl" => Ok(Self::Kubectl),
-                None if own == "peer_ip" => Ok(Self::PeerIp),
-                None if own == "actor" => Ok(Self::Actor),
-                None if own == "host_path" => Ok(Self::HostPath),
-                Some(("csr", "common_name")) => Ok(Self::CsrCommonName),
-                Some(("csr", "organization")) => Ok(Self::CsrOrganization),
-                Some(("object", path)) if !path.is_empty() => Ok(Self::Object(path.to_owned())),
-                Some(("pod", path)) if !path.is_empty() => Ok(Self::Pod(path.to_owned())),
-                Some(("container", path)) if !path.is_empty() => {
-                    Ok(Self::Container(path.to_owned()))
-                }
-                Some(("query", parameter)) if !parameter.is_empty() => {
-                    Ok(Self::Query(parameter.to_owned()))
-                }
-                _ => Err(format!(
-                    "no field `{name}`: there are k8scop.path, k8scop.query.NAME, k8scop.command, k8scop.kubectl, k8scop.peer_ip, k8scop.actor, k8scop.object.PATH, k8scop.pod.PATH, k8scop.container.PATH, k8scop.host_path, k8scop.csr.common_name, k8scop.csr.organization"
-                )),
-            };
+        if let Some(own) = name.strip_prefix(OURS) {
+            return Self::own(own).ok_or_else(|| no_own(own));
         }
-        let (first, rest) =
-            name.split_once('.').map_or((name, None), |(first, rest)| (first, Some(rest)));
-        let known = KNOWN.iter().find(|(known, _)| *known == first).map(|(_, members)| *members);
-        let fits = match (known, rest) {
-            (None, _) => false,
-            (Some(None), _) => true,
-            (Some(Some(members)), None) => members.is_empty(),
-            (Some(Some(members)), Some(rest)) => members.iter().any(|it| {
-                *it == rest || (it.ends_with('.') && rest.starts_with(it) && rest.len() > it.len())
-            }),
-        };
-        if fits {
-            return Ok(Self::Path(name.to_owned()));
+        if name.is_empty() {
+            return Err("a field needs a name".into());
         }
-        Err(match nearest(name) {
-            Some(nearest) => {
-                format!("an audit event has no field `{name}`: did you mean `{nearest}`?")
+        let audit = names::audit_path(name);
+        if is_known(&audit) {
+            return Ok(Self::Path(audit.into_owned()));
+        }
+        names::alias(name).ok_or_else(|| {
+            match names::why_not(name).map(str::to_owned).or_else(|| nearest(name)) {
+                Some(hint) => format!("an audit event has no field `{name}`: {hint}"),
+                None => format!("an audit event has no field `{name}`"),
             }
-            None => format!("an audit event has no field `{name}`"),
+        })
+    }
+
+    /// The same; where any log is meant, what is not ours is a path in it.
+    pub(super) fn parse_as(name: &str, mode: Mode) -> Result<Self, String> {
+        match mode {
+            Mode::Any if !name.is_empty() && !name.starts_with(OURS) => {
+                Ok(Self::Path(name.to_owned()))
+            }
+            _ => Self::parse(name),
+        }
+    }
+
+    fn own(name: &str) -> Option<Self> {
+        Some(match name.split_once('.') {
+            None if name == "path" => Self::UriPath,
+            None if name == "command" => Self::Command,
+            None if name == "kubectl" => Self::Kubectl,
+            None if name == "peer_ip" => Self::PeerIp,
+            None if name == "actor" => Self::Actor,
+            None if name == "host_path" => Self::HostPath,
+            Some(("csr", "common_name")) => Self::CsrCommonName,
+            Some(("csr", "organization")) => Self::CsrOrganization,
+            Some(("object", path)) if is_path(path) => Self::Object(path.to_owned()),
+            Some(("pod", path)) if is_path(path) => Self::Pod(path.to_owned()),
+            Some(("container", path)) if is_path(path) => Self::Container(path.to_owned()),
+            Some(("query", parameter)) if !parameter.is_empty() => {
+                Self::Query(parameter.to_owned())
+            }
+            _ => return None,
         })
     }
 }
 
-/// The field that was meant, most likely: the same letters in another case, the same first part and a member
+fn is_path(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with('.') && !text.ends_with('.')
+}
+
+fn no_own(name: &str) -> String {
+    let known = OWN.iter().copied().filter(|it| !it.ends_with('.'));
+    if let Some(near) = error::nearest(name, known) {
+        return format!("no field `k8scop.{name}` (did you mean `k8scop.{near}`?)");
+    }
+    let shown = |it: &&str| match *it {
+        "query." => "k8scop.query.NAME".to_owned(),
+        it if it.ends_with('.') => format!("k8scop.{it}PATH"),
+        it => format!("k8scop.{it}"),
+    };
+    let all: Vec<_> = OWN.iter().map(shown).collect();
+    format!("no field `k8scop.{name}` (there are: {})", all.join(", "))
+}
+
+fn is_known(name: &str) -> bool {
+    let (first, rest) =
+        name.split_once('.').map_or((name, None), |(first, rest)| (first, Some(rest)));
+    let known = KNOWN.iter().find(|(known, _)| *known == first).map(|(_, members)| *members);
+    match (known, rest) {
+        (None, _) | (Some(_), Some("")) => false,
+        (Some(None), _) => true,
+        (Some(Some(members)), None) => members.is_empty(),
+        (Some(Some(members)), Some(rest)) => members.iter().any(|it| {
+            *it == rest || (it.ends_with('.') && rest.starts_with(it) && rest.len() > it.len())
+        }),
+    }
+}
+
+/// What was meant, most likely: the same letters in another case or nearly the same, the same first part and a member
 /// that contains the last, or the same last part elsewhere.
 fn nearest(name: &str) -> Option<String> {
-    let first = name.split('.').next().unwrap_or(name);
-    let last = name.rsplit('.').next().unwrap_or(name);
-    let member_that = |wanted: &dyn Fn(&str, &str) -> bool| {
-        KNOWN.iter().find_map(|(known, members)| {
-            let mut members = (*members)?.iter().map(|it| it.trim_end_matches('.'));
-            Some(format!("{known}.{}", members.find(|it| wanted(known, it))?))
-        })
-    };
-    KNOWN
+    let bare = name.strip_prefix(names::AUDIT).unwrap_or(name);
+    let all: Vec<String> = KNOWN
         .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        .map(|(known, _)| (*known).to_owned())
-        .or_else(|| member_that(&|known, member| known == first && member.contains(last)))
-        .or_else(|| member_that(&|_, member| member.eq_ignore_ascii_case(last)))
+        .flat_map(|(first, members)| {
+            let members = members.unwrap_or_default();
+            let alone = members.is_empty().then(|| (*first).to_owned());
+            let below =
+                members.iter().map(move |it| format!("{first}.{}", it.trim_end_matches('.')));
+            below.chain(alone)
+        })
+        .collect();
+    let first = bare.split('.').next().unwrap_or(bare);
+    let last = bare.rsplit('.').next().unwrap_or(bare);
+    let member_of = |it: &str| it.split_once('.').map(|(a, b)| (a.to_owned(), b.to_owned()));
+    let meant = all
+        .iter()
+        .find(|it| it.eq_ignore_ascii_case(bare))
+        .map(String::as_str)
+        .or_else(|| error::nearest(bare, all.iter().map(String::as_str).chain(names::all())))
+        .or_else(|| {
+            let same_first = |it: &&String| {
+                member_of(it).is_some_and(|(known, member)| known == first && member.contains(last))
+            };
+            all.iter().find(same_first).map(String::as_str)
+        })
+        .or_else(|| {
+            let same_last = |it: &&String| {
+                member_of(it).is_some_and(|(_, member)| member.eq_ignore_ascii_case(last))
+            };
+            all.iter().find(same_last).map(String::as_str)
+        })?;
+    Some(format!("did you mean `{meant}`?"))
 }
 
 #[cfg(test)]
@@ -180,18 +265,29 @@ mod tests {
             assert_eq!(Field::parse(name), Ok(Field::Path(name.into())));
         }
         assert_eq!(Field::parse("k8scop.query.limit"), Ok(Field::Query("limit".into())));
+        assert_eq!(
+            Field::parse_as("CommandLine", Mode::Any),
+            Ok(Field::Path("CommandLine".into()))
+        );
     }
 
     #[test]
     fn fields_that_no_event_has() {
         for (name, hint) in [
-            ("apiGroup", "did you mean `objectRef.apiGroup`?"),
             ("requesturi", "did you mean `requestURI`?"),
-            ("user.name", "did you mean `user.username`?"),
+            ("verbs", "did you mean `verb`?"),
+            ("user.nam", "did you mean `user.name`?"),
+            ("impersonatedUser.name", "did you mean `impersonatedUser.username`?"),
+            ("kubernetes.audit.verbs", "did you mean `verb`?"),
+            ("subresource", "did you mean `objectRef.subresource`?"),
             ("objectRef.kind", "no field"),
             ("objectRef", "no field"),
-            ("hostPath", "no field"),
+            ("requestObject.", "no field"),
+            ("orchestrator.cluster.name", "is not in the event"),
+            ("", "needs a name"),
             ("k8scop.x", "k8scop.query.NAME"),
+            ("k8scop.pod.", "no field"),
+            ("k8scop.hostpath", "did you mean `k8scop.host_path`?"),
         ] {
             let error = Field::parse(name).unwrap_err();
             assert!(error.contains(hint), "{error}");

@@ -3,10 +3,13 @@ use std::fmt;
 use ipnet::IpNet;
 use regex::{Regex, RegexBuilder};
 
-use super::Field;
+use jiff::{Timestamp, civil, tz::TimeZone};
 
-/// Largest compiled form of one regex (bytes). Its length says little: counted repetition multiplies.
-pub(crate) const REGEX_BYTES_MAX: usize = 1 << 20;
+use super::{
+    Field,
+    limits::{REGEX_BYTES_MAX, REGEX_CACHE_BYTES_MAX},
+    text::{DASHES, Piece},
+};
 
 /// What one value of a field is compared with.
 #[derive(Clone, Debug)]
@@ -29,11 +32,15 @@ pub enum Pattern {
         regex: Regex,
         /// A part of every match.
         literal: String,
+        /// No more than so many bytes is its compiled form.
+        bytes: usize,
     },
     /// An address in this network.
     Cidr(IpNet),
     /// A number, compared with this one. What is no number never fits.
     Number(Order, f64),
+    /// A part of a time in UTC, compared with this number. What is no time never fits.
+    Time(TimePart, Order, i64),
     /// What another field of the event has.
     SameAs {
         /// The other field: one of its values.
@@ -73,6 +80,56 @@ pub enum Order {
     Gt,
     /// More or the same.
     Gte,
+    /// The same.
+    Eq,
+}
+
+/// A part of a time, as Sigma's time modifiers name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TimePart {
+    /// From 0 to 59.
+    Minute,
+    /// From 0 to 23.
+    Hour,
+    /// Of the month, from 1.
+    Day,
+    /// Of the year, by ISO 8601: from 1 to 53.
+    Week,
+    /// From 1 to 12.
+    Month,
+    /// With its century.
+    Year,
+}
+
+impl TimePart {
+    /// The part of a time that is written by RFC 3339; without an offset it is taken for UTC.
+    fn of(self, text: &str) -> Option<i64> {
+        let time = match text.parse::<Timestamp>() {
+            Ok(it) => it.to_zoned(TimeZone::UTC).datetime(),
+            Err(_) => text.parse::<civil::DateTime>().ok()?,
+        };
+        Some(match self {
+            Self::Minute => time.minute().into(),
+            Self::Hour => time.hour().into(),
+            Self::Day => time.day().into(),
+            Self::Week => time.date().iso_week_date().week().into(),
+            Self::Month => time.month().into(),
+            Self::Year => time.year().into(),
+        })
+    }
+
+    /// As a rule writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Year => "year",
+        }
+    }
 }
 
 impl Place {
@@ -92,30 +149,53 @@ impl Place {
 }
 
 impl Order {
-    fn fits(self, value: f64, than: f64) -> bool {
+    fn fits<T: PartialOrd>(self, value: T, than: T) -> bool {
         match self {
             Self::Lt => value < than,
             Self::Lte => value <= than,
             Self::Gt => value > than,
             Self::Gte => value >= than,
+            Self::Eq => value == than,
+        }
+    }
+
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Lt => "<",
+            Self::Lte => "≤",
+            Self::Gt => ">",
+            Self::Gte => "≥",
+            Self::Eq => "=",
         }
     }
 }
 
-#[derive(PartialEq, Eq, Debug)]
-enum Piece {
-    Text(String),
-    /// `*`
-    Any,
-    /// `?`
-    One,
+/// `i`, `m` and `s` behind `re`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags {
+    /// The case does not count.
+    pub(super) any_case: bool,
+    /// `^` and `$` are the ends of lines, too.
+    pub(super) lines: bool,
+    /// A dot is a line's end, too.
+    pub(super) dot_all: bool,
+}
+
+/// As they stand in a regex.
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (is_set, flag) in
+            [(self.any_case, "(?i)"), (self.lines, "(?m)"), (self.dot_all, "(?s)")]
+        {
+            f.write_str(if is_set { flag } else { "" })?;
+        }
+        Ok(())
+    }
 }
 
 impl Pattern {
-    /// Understands a Sigma text: `*` and `?` are wildcards unless a backslash stands before them. `place` is what
-    /// the modifier says.
-    pub(super) fn text(text: &str, place: Place, cased: bool) -> Result<Self, String> {
-        let mut pieces = pieces(text);
+    /// Makes one of a text. `place` is what the modifier says.
+    pub(super) fn text(mut pieces: Vec<Piece>, place: Place, cased: bool) -> Result<Self, String> {
         if matches!(place, Place::End | Place::Within) && pieces.first() != Some(&Piece::Any) {
             pieces.insert(0, Piece::Any);
         }
@@ -134,13 +214,30 @@ impl Pattern {
         })
     }
 
-    /// Understands a regex. Unlike texts it looks at the case, unless it says `(?i)`.
-    pub(super) fn regex(text: &str) -> Result<Self, String> {
-        let regex = RegexBuilder::new(text)
-            .size_limit(REGEX_BYTES_MAX)
-            .build()
-            .map_err(|error| format!("the regex cannot be used: {error}"))?;
-        Ok(Self::Regex { written: format!("/{text}/"), regex, literal: String::new() })
+    /// Understands a regex. Unlike texts it looks at the case.
+    pub(super) fn regex(text: &str, flags: Flags) -> Result<Self, String> {
+        // Most are small, and what all of them come to is bounded: the least bound that holds is near enough.
+        let mut bytes = 1 << 12;
+        let whole = format!("{flags}{text}");
+        loop {
+            let built = RegexBuilder::new(&whole)
+                .size_limit(bytes)
+                .dfa_size_limit(REGEX_CACHE_BYTES_MAX)
+                .build();
+            match built {
+                Ok(regex) => {
+                    let (written, literal) = (format!("/{whole}/"), String::new());
+                    return Ok(Self::Regex { written, regex, literal, bytes });
+                }
+                Err(regex::Error::CompiledTooBig(_)) if bytes < REGEX_BYTES_MAX => bytes *= 4,
+                Err(regex::Error::CompiledTooBig(_)) => {
+                    return Err(format!(
+                        "the regex is compiled to more than the size limit of {REGEX_BYTES_MAX} bytes"
+                    ));
+                }
+                Err(error) => return Err(format!("the regex cannot be used: {}", cause(&error))),
+            }
+        }
     }
 
     /// Understands a network: `10.0.0.0/8`.
@@ -160,6 +257,9 @@ impl Pattern {
             Self::Number(order, than) => {
                 value.parse().is_ok_and(|value: f64| order.fits(value, *than))
             }
+            Self::Time(part, order, than) => {
+                part.of(value).is_some_and(|value| order.fits(value, *than))
+            }
             Self::SameAs { .. } | Self::Null => false,
             Self::Present => true,
         }
@@ -178,35 +278,11 @@ impl Pattern {
     }
 }
 
-fn pieces(text: &str) -> Vec<Piece> {
-    let mut pieces = Vec::new();
-    let mut plain = String::new();
-    let mut chars = text.chars().peekable();
-    while let Some(char) = chars.next() {
-        let wildcard = match char {
-            '*' => Piece::Any,
-            '?' => Piece::One,
-            // A backslash is itself unless it stands before a wildcard or another backslash.
-            '\\' if matches!(chars.peek(), Some('*' | '?' | '\\')) => {
-                plain.extend(chars.next());
-                continue;
-            }
-            other => {
-                plain.push(other);
-                continue;
-            }
-        };
-        if !plain.is_empty() {
-            pieces.push(Piece::Text(std::mem::take(&mut plain)));
-        }
-        if wildcard == Piece::One || pieces.last() != Some(&Piece::Any) {
-            pieces.push(wildcard);
-        }
-    }
-    if !plain.is_empty() {
-        pieces.push(Piece::Text(plain));
-    }
-    pieces
+/// What a regex's error says, on one line. Looking around and back is named: other engines can do it.
+fn cause(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 fn wildcard(pieces: &[Piece], cased: bool) -> Result<Pattern, String> {
@@ -216,6 +292,12 @@ fn wildcard(pieces: &[Piece], cased: bool) -> Result<Pattern, String> {
         match piece {
             Piece::Any => text.push_str(".*"),
             Piece::One => text.push('.'),
+            Piece::Dash => {
+                text.push('[');
+                text.extend(DASHES.iter().map(|it| regex::escape(it.encode_utf8(&mut [0; 4]))));
+                text.push(']');
+            }
+            Piece::List(name) => return Err(format!("%{name}% has no meaning here")),
             Piece::Text(plain) => {
                 match cased {
                     true => text.push_str(&regex::escape(plain)),
@@ -228,23 +310,14 @@ fn wildcard(pieces: &[Piece], cased: bool) -> Result<Pattern, String> {
         }
     }
     text.push('$');
-    match Pattern::regex(&text)? {
-        Pattern::Regex { regex, .. } => Ok(Pattern::Regex {
+    match Pattern::regex(&text, Flags::default())? {
+        Pattern::Regex { regex, bytes, .. } => Ok(Pattern::Regex {
             written: pieces.iter().map(Piece::written).collect(),
             regex,
             literal: literal.to_owned(),
+            bytes,
         }),
         other => Ok(other),
-    }
-}
-
-impl Piece {
-    fn written(&self) -> &str {
-        match self {
-            Self::Text(text) => text,
-            Self::Any => "*",
-            Self::One => "?",
-        }
     }
 }
 
@@ -259,13 +332,10 @@ impl fmt::Display for Pattern {
                 Place::Within => write!(f, "*{text}*"),
             },
             Self::Number(order, than) => {
-                let sign = match order {
-                    Order::Lt => "<",
-                    Order::Lte => "≤",
-                    Order::Gt => ">",
-                    Order::Gte => "≥",
-                };
-                write!(f, "{sign} {than}")
+                write!(f, "{} {than}", order.sign())
+            }
+            Self::Time(part, order, than) => {
+                write!(f, "{} {} {than}", part.name(), order.sign())
             }
             Self::SameAs { field, .. } => write!(f, "what {field} has"),
             Self::Regex { written, .. } => f.write_str(written),
@@ -290,10 +360,11 @@ fn push_no_case(plain: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::text::pieces;
 
     #[track_caller]
     fn check(text: &str, place: Place, yes: &[&str], no: &[&str]) {
-        let pattern = Pattern::text(text, place, false).unwrap();
+        let pattern = Pattern::text(pieces(text, false), place, false).unwrap();
         for value in yes {
             assert!(pattern.matches(value), "{text} should match {value}: {pattern:?}");
             if let Some(literal) = pattern.literal() {
@@ -323,13 +394,46 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_times() {
+        for (part, expected) in [
+            (TimePart::Minute, 59),
+            (TimePart::Hour, 22),
+            (TimePart::Day, 31),
+            (TimePart::Week, 1),
+            (TimePart::Month, 12),
+            (TimePart::Year, 2024),
+        ] {
+            let pattern = Pattern::Time(part, Order::Eq, expected);
+            for text in
+                ["2024-12-31T22:59:08.123456Z", "2025-01-01T00:59:08+02:00", "2024-12-31T22:59:08"]
+            {
+                assert!(pattern.matches(text), "{part:?} of {text}");
+            }
+            assert!(!pattern.matches("22"));
+        }
+        assert!(Pattern::Time(TimePart::Hour, Order::Gte, 22).matches("2024-12-31T22:00:00Z"));
+        assert!(!Pattern::Time(TimePart::Hour, Order::Gt, 22).matches("2024-12-31T22:00:00Z"));
+    }
+
+    #[test]
     fn networks_and_regexes() {
         assert!(Pattern::cidr("10.0.0.0/8").unwrap().matches("10.1.2.3"));
         assert!(!Pattern::cidr("10.0.0.0/8").unwrap().matches("::ffff:11.0.0.1"));
         assert!(Pattern::cidr("10.0.0.0").is_err());
-        assert!(Pattern::regex("^a.c$").unwrap().matches("abc"));
-        assert!(!Pattern::regex("^a.c$").unwrap().matches("ABC"));
-        assert!(Pattern::regex("(").is_err());
-        assert!(Pattern::regex("(a{1000}){1000}").unwrap_err().contains("size limit"));
+        let regex = |text| Pattern::regex(text, Flags::default());
+        assert!(regex("^a.c$").unwrap().matches("abc"));
+        assert!(!regex("^a.c$").unwrap().matches("ABC"));
+        assert!(!regex("^a.c$").unwrap().matches("x\na\nc"));
+        let all = Flags { any_case: true, lines: true, dot_all: true };
+        assert!(Pattern::regex("^a.c$", all).unwrap().matches("x\nA\nC\ny"));
+        for (text, reason) in [
+            ("(", "unclosed group"),
+            ("(a{1000}){1000}", "size limit"),
+            ("(?!a)b", "look-around"),
+            (r"(a)\1", "backreferences are not supported"),
+        ] {
+            let error = regex(text).unwrap_err();
+            assert!(error.contains(reason) && !error.contains('\n'), "{error}");
+        }
     }
 }

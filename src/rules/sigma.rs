@@ -1,15 +1,23 @@
 use serde::Deserialize;
-use yaml_serde::{Mapping, Value};
+use yaml_serde::Mapping;
 
-use super::{Condition, Field, Order, Pattern, Place, RuleError, Template, error::Source};
+use super::{
+    Condition, Document, Field, Lists, Mode, Options, Pattern, RuleError, Template, cost,
+    detection::Reader,
+    documents,
+    members::Members,
+    yaml::{At, Node, Value, Wrong},
+};
 
 /// One rule, checked.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// The file that it came from.
     pub file: String,
-    /// A UUID that stays when the rule changes.
+    /// What stays when the rule changes: its `id`, else its name, else its title.
     pub id: String,
+    /// What others may call it by.
+    pub name: Option<String>,
     /// What it says was seen; the `message` of its alerts.
     pub title: String,
     /// What it looks for and why.
@@ -40,6 +48,8 @@ pub struct Rule {
     pub matching: Vec<Example>,
     /// Events that must not.
     pub not_matching: Vec<Example>,
+    /// What is allowed and can hardly be meant, with its place.
+    pub warnings: Vec<String>,
 }
 
 /// Sigma's level.
@@ -86,8 +96,7 @@ impl Level {
 }
 
 /// How often one request raises an alert.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OncePer {
     /// For each stage of it that hits the rule.
     #[default]
@@ -122,8 +131,7 @@ pub struct FieldTest {
 }
 
 /// An event that a rule is tested on.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct Example {
     /// What it shows.
     pub name: String,
@@ -135,290 +143,208 @@ pub struct Example {
     pub reason: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "Sigma's other fields are allowed, so that a misspelt one is not")]
-struct Raw {
-    title: String,
-    id: String,
-    name: Option<Value>,
-    related: Option<Value>,
-    taxonomy: Option<Value>,
-    status: Option<Value>,
-    #[serde(default)]
-    description: String,
-    license: Option<Value>,
-    #[serde(default)]
-    references: Vec<String>,
-    #[serde(default)]
-    author: String,
-    date: Option<Value>,
-    modified: Option<Value>,
-    #[serde(default)]
-    tags: Vec<String>,
-    scope: Option<Value>,
-    logsource: RawLogsource,
-    detection: Mapping,
-    fields: Option<Value>,
-    #[serde(default)]
-    falsepositives: Vec<String>,
-    level: Level,
-    #[serde(default)]
-    k8scop: RawExtra,
-}
+/// Members of a rule: those of Sigma, ours, and those that SigmaHQ's repository adds for its own work.
+const NAMES: &[&str] = &[
+    "title",
+    "id",
+    "name",
+    "related",
+    "taxonomy",
+    "status",
+    "description",
+    "license",
+    "references",
+    "author",
+    "date",
+    "modified",
+    "tags",
+    "scope",
+    "logsource",
+    "detection",
+    "fields",
+    "falsepositives",
+    "level",
+    "k8scop",
+    "regression_tests_path",
+    "simulation",
+];
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "a comment in the rule, allowed by Sigma")]
-struct RawLogsource {
-    category: Option<String>,
-    product: Option<String>,
-    service: Option<String>,
-    definition: Option<String>,
-}
+const LOGSOURCE: &[&str] = &["category", "product", "service", "definition"];
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawExtra {
-    reason: Option<String>,
-    advice: Option<String>,
-    detects: Vec<String>,
-    once_per: OncePer,
-    examples: RawExamples,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawExamples {
-    #[serde(rename = "match")]
-    matching: Vec<Example>,
-    no_match: Vec<Example>,
-}
+const LEVELS: &[(&str, Level)] = &[
+    ("informational", Level::Informational),
+    ("low", Level::Low),
+    ("medium", Level::Medium),
+    ("high", Level::High),
+    ("critical", Level::Critical),
+];
 
 /// The sentence of a rule that brings none.
 const REASON: &str = "{user.username} used {verb} on {requestURI}";
 
-/// Reads one rule. `file` is its name for errors.
+/// Reads one rule, the only one in its text. `file` is its name for errors.
 pub fn parse(file: &str, text: &str) -> Result<Rule, RuleError> {
-    let source = Source { file, text };
-    let raw: Raw = yaml_serde::from_str(text).map_err(|error| source.yaml(&error))?;
-    let logsource = (raw.logsource.product.as_deref(), raw.logsource.service.as_deref());
-    if logsource != (Some("kubernetes"), Some("audit")) {
-        return Err(source.error(
-            "logsource",
-            "logsource",
-            "the rule is not for Kubernetes audit logs: logsource needs product: kubernetes and service: audit",
-        ));
+    let all = documents(file, text)?;
+    let wrong =
+        |reason: &str| RuleError::new(file, Wrong { at: At::default(), reason: reason.to_owned() });
+    match all.as_slice() {
+        [one] => rule(one, &Options::default(), &Lists::default()),
+        [] => Err(wrong("there is no rule in it")),
+        [_, second, ..] => Err(second.error(second.root.wrong("only one rule can stand here"))),
     }
-    let (searches, condition) = detection(&source, &raw.detection)?;
-    let reason = raw.k8scop.reason.as_deref().unwrap_or(REASON);
-    Ok(Rule {
-        file: file.to_owned(),
-        id: raw.id,
-        title: raw.title,
-        description: raw.description.trim_end().to_owned(),
-        author: raw.author,
-        level: raw.level,
-        references: raw.references,
-        tags: raw.tags,
-        falsepositives: raw.falsepositives,
-        advice: raw.k8scop.advice,
-        detects: raw.k8scop.detects,
-        reason: Template::parse(reason).map_err(|error| source.error("k8scop", "reason", error))?,
-        once_per: raw.k8scop.once_per,
+}
+
+/// Reads a rule.
+pub fn rule(document: &Document, options: &Options, lists: &Lists) -> Result<Rule, RuleError> {
+    read(document, options, lists).map_err(|wrong| document.error(wrong))
+}
+
+fn read(document: &Document, options: &Options, lists: &Lists) -> Result<Rule, Wrong> {
+    let mut reader = Reader::new(options, lists);
+    let mut ignored = Vec::new();
+    let members = Members::with_others(&document.root, "a rule", NAMES, |key| {
+        let name = key.scalar().unwrap_or_default();
+        ignored.push(key.wrong(format!("`{name}` is not known, and ignored")));
+    })?;
+    reader.warnings.append(&mut ignored);
+    let title = members.required("title")?;
+    let title = title.scalar().ok_or_else(|| title.wrong("`title` must be a text"))?.to_owned();
+    logsource(&members, options)?;
+    let name = members.text("name")?.map(str::to_owned);
+    let id = members.text("id")?.map(str::to_owned).unwrap_or_else(|| {
+        let reason = "it has no `id`: its alerts are known by its name or title, and are others when that changes";
+        reader.warnings.push(document.root.wrong(reason));
+        name.clone().unwrap_or_else(|| title.clone())
+    });
+    if id.is_empty() {
+        return Err(members.required("id")?.wrong("`id` is empty"));
+    }
+    let level = members.word("level", LEVELS)?.unwrap_or_else(|| {
+        reader.warnings.push(document.root.wrong("it has no `level`: medium is taken"));
+        Level::Medium
+    });
+    let (searches, condition) = reader.detection(members.required("detection")?, &[])?;
+    let extra = members.get("k8scop").map(|it| Extra::read(it, options)).transpose()?;
+    let extra = match extra {
+        Some(extra) => extra,
+        None => Extra::default(),
+    };
+    let reason = match extra.reason {
+        Some(reason) => reason,
+        None => Template::parse(REASON).map_err(|error| document.root.wrong(error))?,
+    };
+    let file = &document.file;
+    let told = |it: Wrong| format!("{file}:{}:{}: {}", it.at.line, it.at.column, it.reason);
+    let rule = Rule {
+        file: file.clone(),
+        id,
+        name,
+        title,
+        description: members.text("description")?.unwrap_or_default().trim_end().to_owned(),
+        author: members.text("author")?.unwrap_or_default().to_owned(),
+        level,
+        references: members.texts("references")?,
+        tags: members.texts("tags")?,
+        falsepositives: members.texts("falsepositives")?,
+        advice: extra.advice,
+        detects: extra.detects,
+        reason,
+        once_per: extra.once_per,
         searches,
         condition,
-        matching: raw.k8scop.examples.matching,
-        not_matching: raw.k8scop.examples.no_match,
-    })
+        matching: extra.matching,
+        not_matching: extra.not_matching,
+        warnings: reader.warnings.into_iter().map(told).collect(),
+    };
+    cost::check(&rule).map_err(|reason| document.root.wrong(reason))?;
+    Ok(rule)
+}
+
+/// Whether it is for the logs that we read.
+pub(super) fn logsource(members: &Members<'_>, options: &Options) -> Result<(), Wrong> {
+    let node = members.required("logsource")?;
+    if options.mode == Mode::Any {
+        return Ok(());
+    }
+    let source = Members::of(node, "logsource", LOGSOURCE)?;
+    let (product, service) = (source.text("product")?, source.text("service")?);
+    if (product, service) == (Some("kubernetes"), Some("audit")) {
+        return Ok(());
+    }
+    let named = [source.text("category")?, product, service];
+    let named: Vec<&str> = named.into_iter().flatten().collect();
+    Err(node.wrong(format!(
+        "it is for {}, not for Kubernetes audit logs: these are product: kubernetes, service: audit",
+        if named.is_empty() { "any log".to_owned() } else { named.join("/") }
+    )))
+}
+
+/// The section `k8scop`.
+#[derive(Default)]
+struct Extra {
+    reason: Option<Template>,
+    advice: Option<String>,
+    detects: Vec<String>,
+    once_per: OncePer,
+    matching: Vec<Example>,
+    not_matching: Vec<Example>,
+}
+
+impl Extra {
+    fn read(node: &Node, options: &Options) -> Result<Self, Wrong> {
+        let names = ["reason", "advice", "detects", "once_per", "examples"];
+        let members = Members::of(node, "`k8scop`", &names)?;
+        let template = |node: &Node| {
+            let text = node.scalar().ok_or_else(|| node.wrong("`reason` must be a text"))?;
+            Template::parse_as(text, options.mode).map_err(|error| node.wrong(error))
+        };
+        let once_per = [("stage", OncePer::Stage), ("request", OncePer::Request)];
+        let (mut matching, mut not_matching) = (Vec::new(), Vec::new());
+        if let Some(node) = members.get("examples") {
+            let both = Members::of(node, "`examples`", &["match", "no_match"])?;
+            matching = examples(both.get("match"))?;
+            not_matching = examples(both.get("no_match"))?;
+        }
+        Ok(Self {
+            reason: members.get("reason").map(template).transpose()?,
+            advice: members.text("advice")?.map(str::to_owned),
+            detects: members.texts("detects")?,
+            once_per: members.word("once_per", &once_per)?.unwrap_or_default(),
+            matching,
+            not_matching,
+        })
+    }
+}
+
+fn examples(node: Option<&Node>) -> Result<Vec<Example>, Wrong> {
+    let Some(node) = node else { return Ok(Vec::new()) };
+    let Value::List(list) = &node.value else {
+        return Err(node.wrong("examples must be a list"));
+    };
+    let example = |node: &Node| {
+        let members = Members::of(node, "an example", &["name", "event", "kubectl", "reason"])?;
+        let text = |it| Ok::<_, Wrong>(members.text(it)?.map(str::to_owned));
+        members.required("name")?;
+        let event = members.required("event")?;
+        match event.value {
+            Value::Map(_) => Ok(Example {
+                name: text("name")?.unwrap_or_default(),
+                event: event.json(),
+                kubectl: text("kubectl")?,
+                reason: text("reason")?,
+            }),
+            _ => Err(event.wrong("`event` must be an audit event: a map")),
+        }
+    };
+    list.iter().map(example).collect()
 }
 
 /// Reads one selection, a map of fields, as it stands in a rule's detection. `name` is for errors.
 pub fn selection(name: &str, map: &Mapping) -> Result<Search, String> {
-    let read = |(key, value): (&Value, &Value)| {
-        let key = key.as_str().ok_or_else(|| format!("{name}: a field's name must be a text"))?;
-        field_test(key, value).map_err(|error| format!("{name}: {error}"))
-    };
-    let tests: Vec<_> = map.iter().map(read).collect::<Result<_, _>>()?;
-    if tests.is_empty() {
-        return Err(format!("{name} is empty: it would fit every event"));
-    }
-    Ok(Search { name: name.to_owned(), alternatives: vec![tests] })
-}
-
-fn detection(
-    source: &Source<'_>,
-    detection: &Mapping,
-) -> Result<(Vec<Search>, Condition), RuleError> {
-    let mut searches = Vec::new();
-    let mut condition = None;
-    for (name, value) in detection {
-        let Some(name) = name.as_str() else {
-            return Err(source.error(
-                "detection",
-                "detection",
-                "a selection's name must be a text",
-            ));
-        };
-        match (name, value) {
-            ("condition", Value::String(text)) => condition = Some(text),
-            ("condition", _) => {
-                return Err(source.error("detection", "condition", "condition must be one text"));
-            }
-            ("timeframe", _) => {
-                return Err(source.error(
-                    "detection",
-                    name,
-                    "timeframe is not supported: a rule sees one event",
-                ));
-            }
-            _ => searches.push(search(source, name, value)?),
-        }
-    }
-    let names: Vec<_> = searches.iter().map(|it| it.name.clone()).collect();
-    let Some(condition) = condition else {
-        return Err(source.error("detection", "detection", "the detection has no condition"));
-    };
-    let condition = Condition::parse(condition, &names)
-        .map_err(|error| source.error("detection", "condition", error))?;
-    Ok((searches, condition))
-}
-
-fn search(source: &Source<'_>, name: &str, value: &Value) -> Result<Search, RuleError> {
-    let alternatives = match value {
-        Value::Mapping(map) => vec![tests(source, name, map)?],
-        Value::Sequence(list) => list
-            .iter()
-            .map(|it| match it {
-                Value::Mapping(map) => tests(source, name, map),
-                _ => Err(source.error(
-                    name,
-                    name,
-                    format!("`{name}` lists words without a field: name the field"),
-                )),
-            })
-            .collect::<Result<_, _>>()?,
-        _ => {
-            return Err(source.error(
-                "detection",
-                name,
-                format!("`{name}` must be a map or a list of maps"),
-            ));
-        }
-    };
-    if alternatives.is_empty() || alternatives.iter().any(Vec::is_empty) {
-        return Err(source.error("detection", name, format!("`{name}` is empty")));
-    }
-    Ok(Search { name: name.to_owned(), alternatives })
-}
-
-fn tests(source: &Source<'_>, name: &str, map: &Mapping) -> Result<Vec<FieldTest>, RuleError> {
-    map.iter()
-        .map(|(key, value)| {
-            let key = key.as_str().unwrap_or_default();
-            field_test(key, value).map_err(|error| source.error(&format!("{name}:"), key, error))
-        })
-        .collect()
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    Text(Place),
-    Regex,
-    Cidr,
-    Exists,
-    Number(Order),
-}
-
-fn field_test(key: &str, value: &Value) -> Result<FieldTest, String> {
-    let mut words = key.split('|');
-    let field = Field::parse(words.next().unwrap_or_default())?;
-    let (mut reading, mut all, mut cased, mut negated, mut same_as) =
-        (Reading::Text(Place::Whole), false, false, false, false);
-    for modifier in words {
-        let flag = match modifier {
-            "all" => &mut all,
-            "cased" => &mut cased,
-            "neq" => &mut negated,
-            "fieldref" => &mut same_as,
-            _ => &mut false,
-        };
-        let new = match modifier {
-            "all" | "cased" | "neq" | "fieldref" => {
-                *flag = true;
-                continue;
-            }
-            "contains" => Reading::Text(Place::Within),
-            "startswith" => Reading::Text(Place::Start),
-            "endswith" => Reading::Text(Place::End),
-            "re" => Reading::Regex,
-            "cidr" => Reading::Cidr,
-            "exists" => Reading::Exists,
-            "lt" => Reading::Number(Order::Lt),
-            "lte" => Reading::Number(Order::Lte),
-            "gt" => Reading::Number(Order::Gt),
-            "gte" => Reading::Number(Order::Gte),
-            other => {
-                return Err(format!(
-                    "`{key}`: no modifier `{other}` (there are: contains, startswith, endswith, re, all, cidr, exists, cased, neq, fieldref, lt, lte, gt, gte)"
-                ));
-            }
-        };
-        if reading != Reading::Text(Place::Whole) {
-            return Err(format!(
-                "`{key}`: `{modifier}` cannot follow another modifier of its kind"
-            ));
-        }
-        reading = new;
-    }
-    let test = |patterns, exists| FieldTest { field, patterns, all, exists, negated };
-    if reading == Reading::Exists {
-        let Value::Bool(exists) = value else {
-            return Err(format!("`{key}` must be true or false"));
-        };
-        return Ok(test(Vec::new(), Some(*exists)));
-    }
-    let values: &[Value] = match value {
-        Value::Sequence(list) if list.is_empty() => {
-            return Err(format!("`{key}` has an empty list"));
-        }
-        Value::Sequence(list) => list,
-        one => std::slice::from_ref(one),
-    };
-    let read = |it: &Value| match (same_as, reading, it) {
-        (true, Reading::Text(place), Value::String(name)) => {
-            Ok(Pattern::SameAs { field: Field::parse(name)?, place, cased })
-        }
-        (true, ..) => Err(format!("`{key}` must name a field")),
-        _ => pattern(key, it, reading, cased),
-    };
-    let patterns = values.iter().map(read).collect::<Result<_, _>>()?;
-    Ok(test(patterns, None))
-}
-
-fn pattern(key: &str, value: &Value, reading: Reading, cased: bool) -> Result<Pattern, String> {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        Value::Bool(truth) => truth.to_string(),
-        Value::Null if reading == Reading::Text(Place::Whole) => return Ok(Pattern::Null),
-        _ => {
-            return Err(format!(
-                "`{key}` must be a text, a number, true, false, null or a list of these"
-            ));
-        }
-    };
-    let pattern = match reading {
-        Reading::Text(place) => Pattern::text(&text, place, cased),
-        Reading::Regex => Pattern::regex(&text),
-        Reading::Cidr => Pattern::cidr(&text),
-        Reading::Exists => Ok(Pattern::Present),
-        Reading::Number(order) => match text.parse() {
-            Ok(number) => Ok(Pattern::Number(order, number)),
-            Err(_) => Err(format!("`{text}` is no number")),
-        },
-    };
-    pattern.map_err(|error| format!("`{key}`: {error}"))
+    let node = Node::from(&yaml_serde::Value::Mapping(map.clone()));
+    let (options, lists) = (Options::default(), Lists::default());
+    let read = Reader::new(&options, &lists).search(name, &node, &node);
+    read.map_err(|wrong| format!("{name}: {}", wrong.reason))
 }
 
 #[cfg(test)]
@@ -461,30 +387,88 @@ k8scop:
     }
 
     #[track_caller]
-    fn broken(change: (&str, &str), line: usize, reason: &str) {
+    fn broken(change: (&str, &str), place: (usize, usize), reason: &str) {
         assert!(GOOD.contains(change.0), "{change:?}");
         let error = parse("a.yml", &GOOD.replace(change.0, change.1)).unwrap_err();
         assert!(error.reason.contains(reason), "{error}");
-        assert_eq!((error.file.as_str(), error.line), ("a.yml", line), "{error}");
+        let found = (error.file.as_str(), error.line, error.column);
+        assert_eq!(found, ("a.yml", place.0, place.1), "{error}");
     }
 
     #[test]
-    fn a_broken_rule_names_its_line() {
-        broken(("title: A", "titel: A"), 1, "titel");
-        broken(("level: high", "level: huge"), 16, "huge");
-        broken(("service: audit", "service: x"), 3, "not for Kubernetes audit logs");
-        broken(("    verb: [", "    verbs: ["), 8, "no field `verbs`");
-        broken(("|startswith: sec", "|begins: sec"), 9, "no modifier `begins`");
-        broken(("|startswith: sec", "|re: '('"), 9, "the regex cannot be used");
-        broken(("|startswith: sec", "|re|contains: x"), 9, "cannot follow");
-        broken(("10.0.0.0/8", "10.0.0.0/99"), 13, "is no network");
-        broken(("exists: false", "exists: maybe"), 14, "true or false");
-        broken(("[get, list]", "[]"), 8, "empty list");
-        broken(("[get, list]", "{a: b}"), 8, "must be a text");
-        broken(("and not filter", "and not filters"), 15, "no such selection");
-        broken(("  condition: selection and not filter\n", ""), 6, "no condition");
-        broken(("'{user.username} did'", "'{user.name} did'"), 18, "did you mean `user.username`");
-        broken(("    verb: [get, list]", "  verb: [get, list"), 9, "flow sequence");
-        broken(("event: {verb: get}}", "events: {verb: get}}"), 22, "events");
+    fn a_broken_rule_names_its_place() {
+        broken(("title: A", "titel: A"), (1, 1), "did you mean `title`?");
+        broken(
+            ("level: high", "level: huge"),
+            (16, 8),
+            "never `huge` (there are: informational, low,",
+        );
+        broken(
+            ("service: audit", "service: x"),
+            (4, 3),
+            "it is for kubernetes/x, not for Kubernetes audit",
+        );
+        broken(("service: audit", "servic: audit"), (5, 3), "did you mean `service`?");
+        broken(("    verb: [", "    verbs: ["), (8, 5), "did you mean `verb`?");
+        broken(("|startswith: sec", "|begins: sec"), (9, 5), "no modifier `begins`");
+        broken(
+            ("|startswith: sec", "|re: '('"),
+            (9, 28),
+            "the regex cannot be used: unclosed group",
+        );
+        broken(("|startswith: sec", "|re: '(?<=a)b'"), (9, 28), "look-around");
+        broken(("|startswith: sec", "|re|contains: x"), (9, 5), "cannot follow");
+        broken(("10.0.0.0/8", "10.0.0.0/99"), (13, 23), "is no network");
+        broken(("exists: false", "exists: maybe"), (14, 25), "true or false");
+        broken(("[get, list]", "[]"), (8, 11), "the list is empty");
+        broken(("[get, list]", "[get, {a: b}]"), (8, 17), "name what is inside with dots");
+        broken(("[get, list]", "[get, [list]]"), (8, 17), "must be a text");
+        broken(("and not filter", "and not filters"), (15, 14), "did you mean `filter`?");
+        broken(
+            ("and not filter", "and filter | count() > 5"),
+            (15, 14),
+            "the work of a correlation",
+        );
+        broken(("  condition: selection and not filter\n", ""), (7, 3), "no `condition`");
+        broken(
+            ("  condition:", "  timeframe: 5m\n  condition:"),
+            (15, 3),
+            "the work of a correlation",
+        );
+        broken(
+            ("'{user.username} did'", "'{user.nam} did'"),
+            (18, 11),
+            "did you mean `user.name`?",
+        );
+        broken(("once_per: request", "once_per: requests"), (19, 13), "did you mean `request`?");
+        broken(("    verb: [get, list]", "  verb: [get, list"), (9, 34), "cannot be read");
+        broken(("event: {verb: get}}", "events: {verb: get}}"), (22, 19), "did you mean `event`?");
+        broken(("objectRef.resource|startswith", "verb"), (9, 5), "`verb` stands here twice");
+        broken(("id: 6e5f9d1e-0000-4000-8000-000000000001", "id: ''"), (2, 5), "`id` is empty");
+        broken(("title: A\n", ""), (1, 1), "needs `title`");
+    }
+
+    #[test]
+    fn what_can_hardly_be_meant_is_a_warning() {
+        assert_eq!(parse("a.yml", GOOD).unwrap().warnings, [""; 0]);
+        for (change, expected) in [
+            (
+                ("[get, list]", "[replace, list]"),
+                "a.yml:8:12: `verb` is never `replace`: in audit events it is update",
+            ),
+            (("code: 200", "code: ALLOW"), "a.yml:10:26: `responseStatus.code` is never `ALLOW`"),
+            (
+                ("level: high\n", "severity: high\n"),
+                "a.yml:16:1: `severity` is not known, and ignored",
+            ),
+            (("level: high\n", ""), "it has no `level`: medium is taken"),
+            (("id: 6e5f9d1e-0000-4000-8000-000000000001\n", ""), "it has no `id`"),
+            ((" and not filter", ""), "a.yml:11:3: the condition does not ask `filter`"),
+        ] {
+            let warnings = parse("a.yml", &GOOD.replace(change.0, change.1)).unwrap().warnings;
+            assert!(warnings.iter().any(|it| it.contains(expected)), "{warnings:?}");
+        }
+        let nameless = GOOD.replace("id: 6e5f9d1e-0000-4000-8000-000000000001", "name: n");
+        assert_eq!(parse("a.yml", &nameless).unwrap().id, "n");
     }
 }

@@ -1,4 +1,4 @@
-use super::Field;
+use super::{Field, Mode};
 
 /// A sentence with fields of the event in braces: `{user.username} read {objectRef.name}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,10 @@ pub enum Part {
 
 impl Template {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
+        Self::parse_as(text, Mode::Audit)
+    }
+
+    pub(super) fn parse_as(text: &str, mode: Mode) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
@@ -27,7 +31,7 @@ impl Template {
             if !before.is_empty() {
                 parts.push(Part::Text(before.to_owned()));
             }
-            parts.push(Part::Field(Field::parse(name)?));
+            parts.push(Part::Field(Field::parse_as(name, mode)?));
             rest = behind;
         }
         if !rest.is_empty() {
@@ -45,7 +49,7 @@ mod tests {
     fn sentences() {
         let template = Template::parse("{user.username} ran {k8scop.command}.").unwrap();
         assert_eq!(template.parts.len(), 4);
-        assert!(Template::parse("{user.name}").is_err());
+        assert!(Template::parse("{user.nam}").is_err());
         assert!(Template::parse("a {verb").unwrap_err().contains("not closed"));
     }
 }

@@ -1,0 +1,320 @@
+//! All documents of all files together: filters, lists, limits.
+
+use super::{
+    limits::{
+        CONDITION_TERMS_MAX, FILE_BYTES_MAX, RULE_COST_MAX, RULE_VALUES_MAX, RULES_COST_MAX,
+        RULES_MAX, RULES_REGEX_BYTES_MAX, VALUES_MAX,
+    },
+    *,
+};
+use crate::{classify::Classifier, event::AuditEvent, json};
+
+const HEAD: &str = "level: low\nlogsource: {product: kubernetes, service: audit}\n";
+
+fn rule(id: &str, detection: &str) -> String {
+    format!("title: T{id}\nid: {id}\nname: name_{id}\n{HEAD}detection:\n{detection}\n")
+}
+
+fn filter(rules: &str, rest: &str) -> String {
+    format!(
+        "title: F\nlogsource: {{product: kubernetes, service: audit}}\nfilter:\n  rules: {rules}\n{rest}\n"
+    )
+}
+
+fn files(all: &[&str]) -> Vec<(String, String)> {
+    let named = |(at, text): (usize, &&str)| (format!("{at}.yml"), (*text).to_owned());
+    all.iter().enumerate().map(named).collect()
+}
+
+fn assembled(all: &[&str], lists: &[(&str, &[&str])]) -> Result<RuleSet, Vec<String>> {
+    let owned = |(name, values): &(&str, &[&str])| {
+        ((*name).to_owned(), values.iter().map(|it| (*it).to_owned()).collect())
+    };
+    let lists = Lists::new(lists.iter().map(owned)).unwrap();
+    let set = assemble(&files(all), &Options::default(), &lists);
+    set.map_err(|wrong| wrong.iter().map(ToString::to_string).collect())
+}
+
+/// The ids of the rules that an event hits.
+fn hits(set: &RuleSet, event: &str) -> Vec<String> {
+    let classifier = Classifier::new(set.rules.clone()).unwrap();
+    let event = AuditEvent::new(event, json::members(event).collect());
+    let verdict = classifier.classify(&event);
+    assert_eq!(verdict, classifier.classify_plain(&event));
+    verdict.hits.iter().map(|it| classifier.rules()[*it].id.clone()).collect()
+}
+
+#[track_caller]
+fn fails(all: &[&str], expected: &str) {
+    let wrong = assembled(all, &[]).unwrap_err();
+    assert!(wrong.iter().any(|it| it.contains(expected)), "{wrong:?}");
+}
+
+const GET: &str = "  a: {verb: get}\n  condition: a";
+
+#[test]
+fn filters_leave_out_what_they_describe() {
+    let rules = [rule("1", GET), rule("2", GET), rule("3", GET)];
+    let of = |rules_of: &str, rest: &str| {
+        let filter = filter(rules_of, rest);
+        assembled(&[&rules[0], &filter, &rules[1], &rules[2]], &[]).unwrap()
+    };
+    let adm = r#"{"verb":"get","user":{"username":"adm_x"}}"#;
+    let other = r#"{"verb":"get","user":{"username":"x"}}"#;
+    for (condition, left_out) in [
+        ("adm", true),
+        // As pySigma has it.
+        ("not adm", true),
+        ("not 1 of adm*", true),
+        ("not adm and not never", true),
+        ("adm and not never", true),
+        ("adm and never", false),
+    ] {
+        let set = of(
+            "[1, name_2]",
+            &format!(
+                "  adm: {{user.username|startswith: adm_}}\n  never: {{verb: list}}\n  condition: {condition}"
+            ),
+        );
+        assert_eq!(set.filters, 1);
+        assert_eq!(hits(&set, other), ["1", "2", "3"], "{condition}");
+        let expected: &[&str] = if left_out { &["3"] } else { &["1", "2", "3"] };
+        assert_eq!(hits(&set, adm), expected, "{condition}");
+    }
+    let all = of("any", "  adm: {user.username|startswith: adm_}\n  condition: adm");
+    assert!(hits(&all, adm).is_empty());
+    assert_eq!(all.rules[0].searches[1].name, "F: adm");
+}
+
+#[test]
+fn filters_that_cannot_be_used() {
+    let rule = rule("1", GET);
+    for (text, expected) in [
+        (
+            filter("[1, 7]", "  a: {verb: get}\n  condition: a"),
+            "1.yml:4:14: there is no rule with the id or name `7`",
+        ),
+        (filter("[]", "  a: {verb: get}\n  condition: a"), "`rules` is empty"),
+        (filter("[1]", "  a: {verb: get}"), "there is no `condition`"),
+        (
+            filter("[1]", "  a: {vrb: get}\n  condition: a"),
+            "1.yml:5:7: an audit event has no field `vrb`: did you mean `verb`?",
+        ),
+        (
+            filter("[1]", "  condition: a").replace("service: audit", "service: x"),
+            "it is for kubernetes/x",
+        ),
+        (
+            filter("[1]", "  a: {verb|expand: get}\n  condition: a"),
+            "`expand` needs the name of a list",
+        ),
+        (filter("[1]", GET).replace("rules: [1]", ""), "a filter needs `rules`"),
+    ] {
+        fails(&[&rule, &text], expected);
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_told() {
+    let wrong = assembled(
+        &[
+            &rule("1", "  a: {vrb: get}\n  condition: a"),
+            "title: [",
+            &rule("2", GET),
+            &rule("2", GET),
+        ],
+        &[],
+    )
+    .unwrap_err();
+    assert_eq!(wrong.len(), 4, "{wrong:?}");
+    assert!(wrong.iter().any(|it| it.contains("3.yml:1:1: the id 2 is that of 2.yml already")));
+    assert!(wrong.iter().any(|it| it.contains("the name name_2 is that of 2.yml already")));
+    fails(&[&rule("1", GET), &rule("name_1", GET)], "the id name_1 is that of 0.yml already");
+}
+
+#[test]
+fn several_documents_in_a_file() {
+    let correlation = "title: c\ncorrelation: {type: event_count}";
+    let text = format!("{}---\n{correlation}\n---\n{}", rule("1", GET), rule("2", GET));
+    let set = assembled(&[&text], &[]).unwrap();
+    assert_eq!(set.rules.len(), 2);
+    assert_eq!(set.correlations[0].lines_before, 8);
+    let wrong = text.replace("title: T2", "titel: T2");
+    fails(&[&wrong], "0.yml:13:1: a rule has no `titel`");
+}
+
+#[test]
+fn lists_stand_for_their_values() {
+    let rules = [
+        rule("in", "  a: {user.username|expand: '%people%'}\n  condition: a"),
+        rule("not_in", "  a: {user.username|expand|neq: ['%people%', 'root']}\n  condition: a"),
+        rule("part", "  a: {userAgent|contains|expand: 'x-%people%'}\n  condition: a"),
+        rule("none", "  a: {user.username|expand: '%nobody%'}\n  condition: a"),
+        rule("all_of_none", "  a: {user.username|expand|all: '%nobody%'}\n  condition: a"),
+        rule("net", "  a: {sourceIPs|cidr|expand: '%nets%'}\n  condition: a"),
+    ];
+    let texts: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let lists: &[(&str, &[&str])] = &[
+        ("people", &["alice", "%robots%"]),
+        ("robots", &["bot-*"]),
+        ("nobody", &[]),
+        ("nets", &["10.0.0.0/8"]),
+    ];
+    let set = assembled(&texts, lists).unwrap();
+    let event = |user: &str| format!(r#"{{"user":{{"username":"{user}"}}}}"#);
+    assert_eq!(hits(&set, &event("alice")), ["in"]);
+    assert_eq!(hits(&set, &event("bot-7")), ["in"]);
+    assert_eq!(hits(&set, &event("mallory")), ["not_in"]);
+    assert!(hits(&set, &event("root")).is_empty());
+    assert_eq!(
+        hits(&set, r#"{"userAgent":"a x-alice b","sourceIPs":["10.1.1.1"]}"#),
+        ["not_in", "part", "net"]
+    );
+    let wrong = assembled(&texts, &lists[..3]).unwrap_err();
+    assert!(wrong[0].contains("5.yml:7:30: there is no list `nets`"), "{wrong:?}");
+}
+
+#[test]
+fn modifiers_on_events() {
+    for (line, yes, no) in [
+        ("userAgent|re|i: '^KUBECTL'", "kubectl/v1", "xkubectl"),
+        ("userAgent|re|s: 'a.c'", "a\\nc", "ab"),
+        ("userAgent|re|m: '^b$'", "a\\nb", "ab"),
+        ("userAgent|base64: foobar", "Zm9vYmFy", "zm9vymf"),
+        ("userAgent|base64offset|contains: foobar", "x mb29iYX y", "foobar"),
+        ("userAgent|wide|base64offset|contains: cmd", "//5jAG0AZAA=", "Y21k"),
+        ("userAgent|contains|windash: ' -enc'", "x \u{2014}Enc y", "x +enc"),
+        ("userAgent|contains|windash: ' -enc'", "x /enc y", "x enc"),
+        ("userAgent|hour|lt: 6", "2026-11-22T05:59:59.000001Z", "2026-11-22T06:00:00Z"),
+        ("userAgent|week: 47", "2026-11-22T05:59:59Z", "2026-11-23T00:00:00Z"),
+        ("userAgent: 1.5", "1.50", "1.6"),
+        ("userAgent: 403", "403", "4030"),
+        ("userAgent: ''", "", "x"),
+        (r"userAgent: 'a\*b?'", "a*bc", "axbc"),
+        ("user_agent.original: x", "X", "y"),
+    ] {
+        let set =
+            assembled(&[&rule("1", &format!("  a: {{{line}}}\n  condition: a"))], &[]).unwrap();
+        let event = |value: &str| format!(r#"{{"userAgent":"{value}"}}"#);
+        assert_eq!(hits(&set, &event(yes)).len(), 1, "{line} on {yes}");
+        assert!(hits(&set, &event(no)).is_empty(), "{line} on {no}");
+    }
+}
+
+#[test]
+fn words_stand_anywhere() {
+    let event =
+        r#"{"verb":"get","user":{"groups":["x Mimikatz y"]},"requestObject":{"a":[{"b":4656}]}}"#;
+    for (selection, expected) in [
+        ("[mimikatz, other]", true),
+        ("[other]", false),
+        ("'mimi*tz'", true),
+        ("{'|all': [mimikatz, 465]}", true),
+        ("{'|all': [mimikatz, other]}", false),
+        ("{'|re': 'Mimi.atz'}", true),
+        ("{'|contains|all': [mimi, katz]}", true),
+        ("[other, {verb: get}]", true),
+        ("[4656]", true),
+    ] {
+        let text = rule("1", &format!("  a: {selection}\n  condition: a"));
+        let set = assembled(&[&text], &[]).unwrap();
+        assert_eq!(!hits(&set, event).is_empty(), expected, "{selection}");
+    }
+    for (selection, expected) in [
+        ("['']", "an empty word"),
+        ("[null]", "must list maps of fields, or words"),
+        ("{'|exists': true}", "`exists` needs a field"),
+        ("{'|all': [null]}", "a word is missing"),
+        ("{}", "would fit every event"),
+        ("[]", "`a` is empty"),
+    ] {
+        fails(&[&rule("1", &format!("  a: {selection}\n  condition: a"))], expected);
+    }
+}
+
+#[test]
+fn conditions_in_a_list_are_alternatives() {
+    let text = rule("1", "  a: {verb: get}\n  b: {verb: list}\n  condition: [a, b]");
+    let set = assembled(&[&text], &[]).unwrap();
+    assert_eq!(hits(&set, r#"{"verb":"list"}"#).len(), 1);
+    assert_eq!(hits(&set, r#"{"verb":"get"}"#).len(), 1);
+    assert!(hits(&set, r#"{"verb":"x"}"#).is_empty());
+}
+
+#[test]
+fn any_log_can_be_read_where_it_is_asked() {
+    let text = "title: t\nid: 1\nlevel: low\nlogsource: {category: process_creation, product: windows}\ndetection:\n  a: {Image|endswith: '\\cmd.exe'}\n  condition: a";
+    fails(&[text], "it is for process_creation/windows, not for Kubernetes audit logs");
+    let any = Options { mode: Mode::Any };
+    assert_eq!(assemble(&files(&[text]), &any, &Lists::default()).unwrap().rules.len(), 1);
+}
+
+#[test]
+fn limits_are_told() {
+    let values = |count: usize| format!("[{}]", vec!["x"; count].join(","));
+    let line = |count| rule("1", &format!("  a: {{userAgent: {}}}\n  condition: a", values(count)));
+    assert!(assembled(&[&line(VALUES_MAX)], &[]).is_ok());
+    fails(&[&line(VALUES_MAX + 1)], "a line has at most 10000 values");
+    let lines: String = (0..=RULE_VALUES_MAX / VALUES_MAX)
+        .map(|it| format!("  a{it}: {{userAgent: {}}}\n", values(VALUES_MAX)))
+        .collect();
+    fails(
+        &[&rule("1", &format!("{lines}  condition: 1 of a*"))],
+        "a rule has at most 50000 values",
+    );
+    fails(&[&"#".repeat(FILE_BYTES_MAX + 1)], "a rule file has at most");
+    let terms = vec!["a"; CONDITION_TERMS_MAX + 1].join(" or ");
+    fails(
+        &[&rule("1", &format!("  a: {{verb: get}}\n  condition: {terms}"))],
+        "asks more than 4096",
+    );
+    fails(
+        &[&rule("1", "  a: {userAgent|re: '(a{1000}){1000}'}\n  condition: a")],
+        "the size limit of 1048576 bytes",
+    );
+}
+
+#[test]
+fn what_rules_cost_is_bounded() {
+    // The same large selection asked again and again.
+    let list = vec!["x"; 100].join(",");
+    let often = vec!["a"; 1000].join(" or ");
+    let costly = rule("1", &format!("  a: {{userAgent: [{list}]}}\n  condition: {often}"));
+    fails(&[&costly], &format!("more than {RULE_COST_MAX}: use fewer"));
+    let near = |at: usize| {
+        rule(
+            &at.to_string(),
+            &format!("  a: {{userAgent: [{list}]}}\n  condition: {}", vec!["a"; 900].join(" or ")),
+        )
+    };
+    let many: Vec<String> = (0..200).map(near).collect();
+    fails(
+        &many.iter().map(String::as_str).collect::<Vec<_>>(),
+        &format!("more than {RULES_COST_MAX}"),
+    );
+    let large =
+        |at: usize| rule(&at.to_string(), "  a: {userAgent|re: '[a-z]{1,4000}x'}\n  condition: a");
+    let one = assembled(&[&large(0)], &[]).unwrap();
+    let Pattern::Regex { bytes, .. } = one.rules[0].searches[0].alternatives[0][0].patterns[0]
+    else {
+        panic!("{one:?}")
+    };
+    let many: Vec<String> = (0..=RULES_REGEX_BYTES_MAX / bytes).map(large).collect();
+    fails(
+        &many.iter().map(String::as_str).collect::<Vec<_>>(),
+        &format!("more than {RULES_REGEX_BYTES_MAX}"),
+    );
+}
+
+#[test]
+fn a_hundred_thousand_rules_are_refused_at_once() {
+    let one = rule("1", GET);
+    let file = vec![one.as_str(); 5000].join("---\n");
+    assert!(file.len() < FILE_BYTES_MAX);
+    let all = vec![file.as_str(); 20];
+    let start = std::time::Instant::now();
+    let wrong = assembled(&all, &[]).unwrap_err();
+    assert_eq!(wrong.len(), 1);
+    assert!(wrong[0].contains(&format!("more than {RULES_MAX}")), "{wrong:?}");
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
