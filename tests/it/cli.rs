@@ -107,7 +107,7 @@ fn rules_are_tested_on_their_examples() {
     let typed = k8scop(&folder, &["rules", "test"]);
     assert_eq!(typed.status, 0, "{}", typed.out);
     for text in [
-        "Command run in a container (medium, pipelines/rules/execution/exec_in_container.yml)",
+        "Command run in a container (low, pipelines/rules/execution/exec_in_container.yml)",
         "  ok      match: kubectl exec, WebSocket",
         " 0 failed",
     ] {
