@@ -18,7 +18,11 @@ use crate::{
         Receiver, Tls, TlsSettings, serve,
     },
     reload::RuleReload,
+    summaries::Summaries,
 };
+
+/// Least time to tell how many alerts were held, when it stops.
+const FLUSH_TIME_MIN: Duration = Duration::from_secs(2);
 
 /// A running k8scop.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub struct App {
     data: Port,
     admin_port: Port,
     deliveries: TaskTracker,
+    summaries: Arc<Summaries>,
+    summaries_port: Port,
     shutdown_grace: Duration,
 }
 
@@ -87,6 +93,9 @@ impl App {
                 Some(forwarder(Output::File(Arc::new(file))))
             }
         };
+        for stranger in config.policy.alerting.strangers(classifier.rules()) {
+            tracing::warn!("{stranger}");
+        }
         let preparer = Arc::new(Preparer::new(config.policy, classifier));
         let rules = Arc::new(RuleReload::new(
             config.rule_sources,
@@ -94,6 +103,8 @@ impl App {
             Arc::clone(&preparer),
             Arc::clone(&metrics),
         ));
+        let (of_summaries, stores) = (Arc::clone(&preparer), Arc::clone(&main_forwarder));
+        let summaries = Arc::new(Summaries::new(of_summaries, stores, Arc::clone(&metrics)));
         let receiver = Arc::new(Receiver::new(receiver::Parts {
             preparer,
             forwarder: main_forwarder,
@@ -115,7 +126,8 @@ impl App {
             tasks: port.tasks.clone(),
             stop: port.stop.clone(),
         };
-        let (data, admin_port) = (Port::new(), Port::new());
+        let (data, admin_port, summaries_port) = (Port::new(), Port::new(), Port::new());
+        summaries_port.tasks.spawn(Arc::clone(&summaries).send(summaries_port.stop.clone()));
         let (listen, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
         let answer = move |request| Arc::clone(&receiver).answer(request);
         data.tasks.spawn(serve(listener, connections(&data, tls), answer));
@@ -144,6 +156,8 @@ impl App {
             data,
             admin_port,
             deliveries,
+            summaries,
+            summaries_port,
             shutdown_grace: config.shutdown_grace,
         })
     }
@@ -157,7 +171,11 @@ impl App {
             self.deliveries.close();
             self.deliveries.wait().await;
         };
-        let answered = tokio::time::timeout(self.shutdown_grace, all).await.is_ok();
+        let deadline = tokio::time::Instant::now() + self.shutdown_grace;
+        let answered = tokio::time::timeout_at(deadline, all).await.is_ok();
+        self.summaries_port.stop.cancel();
+        self.summaries_port.end().await;
+        self.summaries.flush(deadline.max(tokio::time::Instant::now() + FLUSH_TIME_MIN)).await;
         self.admin_port.stop.cancel();
         if answered {
             tracing::info!("stopped: everything in flight was answered");

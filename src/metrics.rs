@@ -11,7 +11,8 @@ use prometheus::{
 };
 
 use crate::{
-    rules::Rule,
+    alerts::Reason,
+    rules::{Level, Rule},
     unwrap::{Broken, Dropped, Provider},
 };
 
@@ -81,6 +82,16 @@ pub struct Metrics {
     pub rules_last_reload_timestamp: IntGauge,
     /// Alerts stored, by rule.
     pub alerts: IntCounterVec,
+    /// Hits that are no alert of their own, by rule, level and reason.
+    pub alerts_suppressed: IntCounterVec,
+    /// Summaries of these, by what became of them.
+    pub alert_summaries: IntCounterVec,
+    /// Summaries that are not stored yet.
+    pub alert_summaries_waiting: IntGauge,
+    /// What alerts say that were told lately.
+    pub alert_windows: IntGauge,
+    /// What of it was forgotten for want of room.
+    pub alert_windows_evicted: IntCounter,
     /// Alerts by what became of them.
     pub settled_alerts: IntCounterVec,
     /// Requests to the output, by status; `0` where there was none.
@@ -233,6 +244,28 @@ impl Metrics {
                 "Alerts stored, by rule.",
                 &["rule", "severity"],
             )?,
+            alerts_suppressed: counters(
+                "k8scop_alerts_suppressed_total",
+                "Hits that are no alert of their own: min_level (too low: a label only); suppress, rate_per_rule, rate_total (counted in a summary).",
+                &["rule", "severity", "reason"],
+            )?,
+            alert_summaries: counters(
+                "k8scop_alert_summaries_total",
+                "Alerts that tell how many were suppressed: stored, failed (given up).",
+                &["result"],
+            )?,
+            alert_summaries_waiting: gauge(
+                "k8scop_alert_summaries_waiting",
+                "Alerts that will tell how many were suppressed.",
+            )?,
+            alert_windows: gauge(
+                "k8scop_alert_windows",
+                "Windows of time in which alerts that say the same, or are too many, are suppressed.",
+            )?,
+            alert_windows_evicted: counter(
+                "k8scop_alert_windows_evicted_total",
+                "Windows that were forgotten for want of room: their alerts are told again.",
+            )?,
             settled_alerts: counters(
                 "k8scop_settled_alerts_total",
                 "Alerts: created, duplicate (there already), failed (not stored).",
@@ -284,6 +317,9 @@ impl Metrics {
                 self.decode_errors.with_label_values(&[input, reason.name()]);
             }
         }
+        for result in ["stored", "failed"] {
+            self.alert_summaries.with_label_values(&[result]);
+        }
         for result in ["success", "failure"] {
             self.rules_reloads.with_label_values(&[result]);
         }
@@ -293,22 +329,44 @@ impl Metrics {
     /// last scrape is seen; older ones go.
     pub fn uses_rules(&self, rules: &[Rule], before: &[Rule]) {
         self.rules_loaded.set(i64::try_from(rules.len()).unwrap_or(i64::MAX));
-        let kept: HashSet<_> = rules.iter().chain(before).map(labels).collect();
-        for metric in [&self.rule_matches, &self.alerts] {
-            for rule in rules {
-                metric.with_label_values(&labels(rule));
+        for rule in rules {
+            let labels = [rule.title.as_str(), rule.level.name()];
+            self.rule_matches.with_label_values(&labels);
+            self.alerts.with_label_values(&labels);
+            for reason in Reason::ALL {
+                let [title, level] = labels;
+                self.alerts_suppressed.with_label_values(&[title, level, reason.name()]);
             }
+        }
+        let kept: HashSet<_> = rules.iter().chain(before).map(|it| it.title.as_str()).collect();
+        for metric in [&self.rule_matches, &self.alerts, &self.alerts_suppressed] {
             let families = metric.collect();
             for series in families.iter().flat_map(|it| it.get_metric()) {
                 let value = |name| {
                     let mut all = series.get_label().iter();
                     all.find(|it| it.name() == name).map(|it| it.value()).unwrap_or_default()
                 };
-                let labels = [value("rule"), value("severity")];
-                if !kept.contains(&labels) && metric.remove_label_values(&labels).is_err() {
+                let all = ["rule", "severity", "reason"].map(value);
+                let labels = all.iter().filter(|it| !it.is_empty()).copied().collect::<Vec<_>>();
+                if !kept.contains(&value("rule")) && metric.remove_label_values(&labels).is_err() {
                     tracing::debug!("the counters of a rule were gone already");
                 }
             }
+        }
+    }
+
+    /// Counts hits of a rule, by its place, that are no alert of their own.
+    pub fn suppressed(
+        &self,
+        rules: &[Rule],
+        rule: usize,
+        level: Level,
+        reason: Reason,
+        count: u64,
+    ) {
+        if let Some(rule) = rules.get(rule) {
+            let labels = [rule.title.as_str(), level.name(), reason.name()];
+            self.alerts_suppressed.with_label_values(&labels).inc_by(count);
         }
     }
 
@@ -327,9 +385,4 @@ impl Metrics {
         TextEncoder::new().encode(&families, &mut out)?;
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
-}
-
-/// A rule's values of the labels `rule` and `severity`.
-fn labels(rule: &Rule) -> [&str; 2] {
-    [rule.title.as_str(), rule.level.name()]
 }

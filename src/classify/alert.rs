@@ -13,6 +13,10 @@ use crate::{
 pub struct Alert<'a> {
     /// The rule that was hit.
     pub rule: &'a Rule,
+    /// `event.severity`
+    pub severity: u8,
+    /// `event.risk_score`
+    pub risk_score: u8,
     /// The event that hit it.
     pub event: &'a AuditEvent<'a>,
     /// The cluster, where it is known.
@@ -108,8 +112,8 @@ fn event_object(alert: &Alert<'_>, object: &mut Writer<'_>) {
         it.texts("type", unwrap::types(event));
         it.filled("action", event.verb.as_deref());
         it.text("outcome", unwrap::outcome(event));
-        it.number("severity", rule.level.severity());
-        it.number("risk_score", rule.level.severity());
+        it.number("severity", alert.severity);
+        it.number("risk_score", alert.risk_score);
         it.text("reason", &sentence(event, &rule.reason));
         it.text("module", "k8scop");
         it.text("dataset", "k8scop.alerts");

@@ -1,6 +1,7 @@
 //! What the operator wrote, turned into what is meant. Everything that is wrong is told at once, and nothing
 //! listens before all of it is right.
 
+mod alerting;
 mod raw;
 mod rule_files;
 mod value;
@@ -201,6 +202,7 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
     let push = push(&raw, &mut wrong);
     let dead_letters = dead_letters(&raw, &mut wrong);
     let alerts = alerts(&raw, &mut wrong);
+    let alerting = alerting::alerting(&raw.alerts, &mut wrong);
     let passing = passing(&raw, &mut wrong);
     let drop = drop(&raw, &mut wrong);
     let lines_of = lines_of(&raw, &mut wrong);
@@ -236,6 +238,7 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
             lines_of,
             ids: raw.audit.ids,
             alerts,
+            alerting,
             unwrap: unwrap::Settings {
                 preserve_original: raw.audit.preserve_original,
                 objects: raw.audit.objects,

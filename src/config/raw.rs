@@ -3,8 +3,10 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{
+    alerts::Rate,
     prepare::{Ids, LineRoute, Route},
     receiver::{ClientAuth, PassThrough},
+    rules::Level,
     unwrap::Objects,
 };
 
@@ -44,7 +46,7 @@ pub struct Raw {
     pub control_plane: RawControlPlane,
     /// Events that are pushed: POST `/audit`, `/firehose` and `/pubsub`, each also with `/CLUSTER`.
     pub push: RawPush,
-    /// Where alerts go.
+    /// Where alerts go, and which are told.
     pub alerts: RawAlerts,
     /// Which rules are used.
     pub rules: RawRules,
@@ -384,12 +386,103 @@ pub struct RawAlerts {
     pub target: AlertTargetName,
     /// PREFIX of daily indices.
     pub prefix: String,
+    /// Least level of an alert. What is lower labels its event, and is counted.
+    pub min_level: Level,
+    /// How bad some alerts are, in place of what their rules say; the first that fits.
+    pub overrides: Vec<RawOverride>,
+    /// Where some alerts go; the first that fits.
+    pub routes: Vec<RawRoute>,
+    /// Alerts that say the same: one is told, the others are counted, and a summary tells how many; the first that fits.
+    pub suppress: Vec<RawSuppress>,
+    /// Most alerts a minute. What is beyond is counted, and a summary tells how many. The first alert of each user in that
+    /// minute passes all the same, if these are not too many.
+    pub rate: RawRate,
 }
 
 impl Default for RawAlerts {
     fn default() -> Self {
-        Self { target: AlertTargetName::DataStream, prefix: "alerts".into() }
+        Self {
+            target: AlertTargetName::DataStream,
+            prefix: "alerts".into(),
+            min_level: Level::Low,
+            overrides: Vec::new(),
+            routes: Vec::new(),
+            suppress: Vec::new(),
+            rate: RawRate::default(),
+        }
     }
+}
+
+/// See [`RawAlerts::overrides`]. In names, `*` is any text; an empty list fits all.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
+pub struct RawOverride {
+    /// Ids, titles or tags of rules.
+    pub rules: Vec<String>,
+    /// Namespaces of what was asked for; `""` is that of what has none.
+    pub namespaces: Vec<String>,
+    /// Clusters.
+    pub clusters: Vec<String>,
+    /// In place of the rule's level. `informational`: a label only.
+    pub level: Option<Level>,
+    /// `event.risk_score`, from 0 to 100, in place of that of the level.
+    pub risk_score: Option<u8>,
+}
+
+/// See [`RawAlerts::routes`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(expecting = "a map of options", deny_unknown_fields)]
+pub struct RawRoute {
+    /// Alerts of this level and above.
+    pub min_level: Level,
+    /// The index or data stream that they go to. `logs-k8scop.alerts-NAME` has the mappings that `k8scop setup` puts.
+    pub index: String,
+}
+
+/// See [`RawAlerts::suppress`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(expecting = "a map of options", deny_unknown_fields)]
+pub struct RawSuppress {
+    /// Ids, titles or tags of rules. Alerts of two rules never say the same.
+    pub rules: Vec<String>,
+    /// Namespaces, as in `overrides`.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
+    /// Clusters.
+    #[serde(default)]
+    pub clusters: Vec<String>,
+    /// Fields that are the same in alerts that say the same. Of a list, the first value counts.
+    #[serde(default)]
+    pub by: Vec<String>,
+    /// For how long, in the time of the events: `90s`, `15m`, `1h`; at most 24h.
+    #[serde(rename = "for")]
+    pub for_time: String,
+    /// What is higher is always told.
+    #[serde(default = "max_level")]
+    pub max_level: Level,
+}
+
+/// See [`RawAlerts::rate`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
+pub struct RawRate {
+    /// Alerts of one rule, in one cluster.
+    pub per_rule: u32,
+    /// Alerts of all rules, in one index or data stream.
+    pub total: u32,
+    /// What is higher is always told, and takes no place.
+    pub max_level: Level,
+}
+
+impl Default for RawRate {
+    fn default() -> Self {
+        let Rate { per_rule, total, max_level } = Rate::default();
+        Self { per_rule, total, max_level }
+    }
+}
+
+fn max_level() -> Level {
+    Level::Medium
 }
 
 /// See [`RawAlerts::target`].

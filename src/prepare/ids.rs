@@ -77,6 +77,11 @@ pub(crate) fn made_id(found: &Found<'_>, rule: Option<(&str, OncePer)>) -> Strin
     hex(hash)
 }
 
+/// An `_id` of ours as a number.
+pub(super) fn number(id: &str) -> u128 {
+    u128::from_str_radix(id, 16).unwrap_or_default()
+}
+
 /// An `_id` of these parts: 32 hex digits.
 #[must_use]
 pub fn hashed(parts: &[&str]) -> String {

@@ -22,10 +22,11 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
-    bulk::{Defaults, OutgoingBatch, Refusal, TooManyItems, Writer},
+    alerts::{self, Claim, Group, Held, Ledger, Outcome},
+    bulk::{AnswerItem, Defaults, OutgoingBatch, Refusal, TooManyItems, Writer},
     classify::{self, Classifier},
     event::AuditEvent,
-    rules::Search,
+    rules::{Level, Search},
     unwrap::{self, Broken, Component, Dropped, Part, Provider},
 };
 
@@ -136,6 +137,8 @@ pub struct Policy {
     pub ids: Ids,
     /// Where alerts go.
     pub alerts: AlertTarget,
+    /// Which are told, and how bad they are.
+    pub alerting: alerts::Policy,
     /// How documents are written.
     pub unwrap: unwrap::Settings,
     /// Most items of one request.
@@ -187,6 +190,29 @@ pub struct Prepared {
     pub counts: Counts,
     /// The rules that it was judged by; others may be in use by now.
     pub classifier: Arc<Classifier>,
+    /// What alerts are held with.
+    groups: Vec<Group>,
+    /// How much memory these and the alerts in them take (bytes).
+    held_bytes: usize,
+}
+
+impl Prepared {
+    /// What became of its alerts, for the ledger. `answers` are Elasticsearch's, one for each slot.
+    #[must_use]
+    pub fn outcome(&self, answers: &[AnswerItem]) -> Outcome<'_> {
+        let mut outcome = Outcome { groups: &self.groups, ..Outcome::default() };
+        for sent in self.plans.iter().flat_map(|it| it.fate.sent()) {
+            for (raised, answer) in sent.alerts.iter().zip(answers.iter().skip(sent.slot + 1)) {
+                if matches!(answer.status, 200..300 | 409) {
+                    outcome.told.push((raised.id, &raised.claims));
+                }
+            }
+            // What waits for an alert that may be stored later comes again with its item.
+            let is_done = |it: &&Held| self.waits_for(it, answers).is_none();
+            outcome.held.extend(sent.held.iter().filter(is_done));
+        }
+        outcome
+    }
 }
 
 /// What was found in a request.
@@ -204,6 +230,8 @@ pub struct Counts {
     pub dropped: [u64; Dropped::ALL.len()],
     /// Hits of each rule, by its place.
     pub hits: Vec<(usize, u64)>,
+    /// Those that are no alert because their level is too low: rule and level.
+    pub low: Vec<((usize, Level), u64)>,
 }
 
 impl Counts {
@@ -230,8 +258,8 @@ pub struct Tally {
     pub returned: u64,
     /// Nothing of it was to be stored.
     pub dropped: u64,
-    /// Alerts that are stored, and their rule.
-    pub alerts_created: Vec<usize>,
+    /// Alerts that are stored: their rule and their level.
+    pub alerts_created: Vec<(usize, Level)>,
     /// Alerts that were there already.
     pub alerts_duplicate: u64,
     /// Alerts that are not stored.
@@ -271,12 +299,23 @@ impl Fate {
 struct Sent {
     /// The slot of the document; those of the alerts follow.
     slot: usize,
-    /// The rule of each alert.
-    alerts: Vec<usize>,
+    /// The alerts.
+    alerts: Vec<Raised>,
+    /// Those that are only counted.
+    held: Vec<Held>,
     /// What the document holds.
     holds: Holds,
     /// A 409 says that an earlier try stored it: the `_id` or the `create` is ours, not the client's.
     conflict_is_success: bool,
+}
+
+/// An alert on its way out.
+#[derive(Debug)]
+struct Raised {
+    rule: usize,
+    level: Level,
+    id: alerts::AlertId,
+    claims: Vec<Claim>,
 }
 
 /// What a document on its way out holds.
@@ -295,13 +334,21 @@ enum Holds {
 pub struct Preparer {
     policy: Policy,
     classifier: RwLock<Arc<Classifier>>,
+    ledger: Ledger,
 }
 
 impl Preparer {
     /// `classifier` holds the rules.
     #[must_use]
     pub fn new(policy: Policy, classifier: Classifier) -> Self {
-        Self { policy, classifier: RwLock::new(Arc::new(classifier)) }
+        let ledger = Ledger::new(policy.alerting.clone());
+        Self { policy, classifier: RwLock::new(Arc::new(classifier)), ledger }
+    }
+
+    /// Which alerts were told.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Most items of one request.

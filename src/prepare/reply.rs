@@ -1,4 +1,4 @@
-use super::{Fate, Holds, Letter, OutgoingBatch, Plan, Prepared, Sent, Tally};
+use super::{Fate, Held, Holds, Letter, OutgoingBatch, Plan, Prepared, Raised, Sent, Tally};
 use crate::{
     bulk::{AnswerItem, Refusal, ReplyWriter},
     unwrap::{self, Reduced},
@@ -25,7 +25,7 @@ impl Prepared {
     /// About how much memory the batch and its answer take (bytes).
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        self.batch.len_bytes() as u64
+        (self.batch.len_bytes() + self.held_bytes) as u64
             + Self::weight_bytes_of(self.plans.len() + self.batch.slot_count())
     }
 
@@ -198,12 +198,12 @@ impl Prepared {
         tally: &mut Tally,
     ) -> Option<Refusal> {
         let mut failed: Option<Refusal> = None;
-        for (offset, rule) in sent.alerts.iter().enumerate() {
+        for (offset, Raised { rule, level, .. }) in sent.alerts.iter().enumerate() {
             let answer = answers.get(sent.slot + 1 + offset);
             let status = answer.map_or(503, |it| it.status);
             let kept = match slot(status, true) {
                 Slot::Stored => {
-                    tally.alerts_created.push(*rule);
+                    tally.alerts_created.push((*rule, *level));
                     continue;
                 }
                 Slot::Duplicate => {
@@ -216,17 +216,26 @@ impl Prepared {
             tally.alerts_failed += 1;
             if kept {
                 let why = answer.map_or_else(|| "no answer".to_owned(), AnswerItem::error);
-                failed = Some(Refusal {
-                    status,
-                    kind: "k8scop_alert_not_stored_exception",
-                    reason: format!(
-                        "the document is stored, its alert [{}] is not: {why}",
-                        rule_titles(*rule)
-                    ),
-                });
+                failed = Some(alert_not_stored(status, &rule_titles(*rule), &why));
             }
         }
+        for held in &sent.held {
+            let Some((rule, answer)) = self.waits_for(held, answers) else { continue };
+            let refusal = alert_not_stored(answer.status, &rule_titles(rule), &answer.error());
+            failed = worse(failed, Some(refusal));
+        }
         failed
+    }
+
+    /// The alert that is told for one that is held, if it is not stored and may be later.
+    pub(super) fn waits_for<'a>(
+        &self,
+        held: &Held,
+        answers: &'a [AnswerItem],
+    ) -> Option<(usize, &'a AnswerItem)> {
+        let group = self.groups.get(held.group)?;
+        let answer = answers.get(group.leader?)?;
+        matches!(slot(answer.status, true), Slot::Returned).then_some((group.rule, answer))
     }
 }
 
@@ -260,6 +269,11 @@ fn worse(one: Option<Refusal>, other: Option<Refusal>) -> Option<Refusal> {
         (Some(one), Some(other)) if !may_pass(&one) && may_pass(&other) => Some(other),
         (one, other) => one.or(other),
     }
+}
+
+fn alert_not_stored(status: u16, title: &str, why: &str) -> Refusal {
+    let reason = format!("the document is stored, its alert [{title}] is not: {why}");
+    Refusal { status, kind: "k8scop_alert_not_stored_exception", reason }
 }
 
 fn unavailable(reason: &str) -> Refusal {

@@ -10,10 +10,11 @@ use jiff::Timestamp;
 
 use super::{
     AlertTarget, Ask, Counts, DATASET_ALERTS, DATASET_LOGS, Fate, Holds, Ids, Plan, Prepared,
-    Preparer, Room, Route, Sent, TooLarge,
-    ids::{hashed, made_id, namespace},
+    Preparer, Raised, Room, Route, Sent, TooLarge,
+    ids::{hashed, made_id, namespace, number},
 };
 use crate::{
+    alerts::{Asked, Draft, Ruling},
     bulk::{Action, Defaults, Item, Items, Op, OutgoingBatch, Refusal, Writer},
     classify::{self, Alert, Classifier},
     json::{self, Member},
@@ -51,6 +52,9 @@ pub(super) fn prepared(
         is_deep: false,
         counts: Counts::default(),
         hits: Vec::new(),
+        low: Vec::new(),
+        draft: Draft::default(),
+        held_counted: 0,
     };
     let mut items = Items::new(body, defaults, preparer.policy.items_max);
     let (mut plans, mut members) = (Vec::new(), Vec::new());
@@ -67,14 +71,26 @@ pub(super) fn prepared(
             return Err(TooLarge::Batch { limit: preparer.policy.batch_bytes_max });
         }
     }
-    let Run { out, slots, mut counts, hits, .. } = run;
-    for hit in hits {
-        match counts.hits.iter_mut().find(|(rule, _)| *rule == hit) {
-            Some((_, count)) => *count += 1,
-            None => counts.hits.push((hit, 1)),
-        }
+    let Run { out, slots, mut counts, hits, low, draft, .. } = run;
+    hits.into_iter().for_each(|it| count(&mut counts.hits, it));
+    low.into_iter().for_each(|it| count(&mut counts.low, it));
+    let held_bytes = draft.held_bytes();
+    let groups = draft.into_groups();
+    Ok(Prepared {
+        batch: OutgoingBatch::new(out, slots),
+        plans,
+        counts,
+        classifier,
+        groups,
+        held_bytes,
+    })
+}
+
+fn count<T: PartialEq>(counts: &mut Vec<(T, u64)>, one: T) {
+    match counts.iter_mut().find(|(it, _)| *it == one) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((one, 1)),
     }
-    Ok(Prepared { batch: OutgoingBatch::new(out, slots), plans, counts, classifier })
 }
 
 /// The memory that a request may take.
@@ -137,6 +153,12 @@ struct Run<'r> {
     counts: Counts,
     /// The rule of every hit.
     hits: Vec<usize>,
+    /// Rule and level of each that is too low for an alert.
+    low: Vec<(usize, Level)>,
+    /// Which alerts are told, if the request is stored.
+    draft: Draft,
+    /// How much of it is counted (bytes).
+    held_counted: usize,
 }
 
 impl Run<'_> {
@@ -144,6 +166,8 @@ impl Run<'_> {
     fn count_out(&mut self) -> bool {
         let more = self.out.len().saturating_sub(self.out_counted);
         self.out_counted = self.out_counted.max(self.out.len());
+        let held = self.draft.held_bytes();
+        let more = more + held - std::mem::replace(&mut self.held_counted, held);
         self.allowance.takes(more)
     }
 
@@ -249,7 +273,7 @@ impl Run<'_> {
         self.slots.push(start..self.out.len());
         let slot = self.slots.len() - 1;
         let conflict_is_success = conflict_is_success || self.ids_are_ours;
-        Ok(Sent { slot, alerts: Vec::new(), holds, conflict_is_success })
+        Ok(Sent { slot, alerts: Vec::new(), held: Vec::new(), holds, conflict_is_success })
     }
 
     /// A document becomes what its parts become: all of them, or none.
@@ -489,15 +513,13 @@ impl Run<'_> {
         let place = classify::Place { index: &target, id: final_id };
         for hit in hits {
             self.hits.push(hit);
-            if self.alert(hit, found, &labels, place, &namespace) {
-                sent.alerts.push(hit);
-            }
+            self.alert(hit, found, &labels, place, &namespace, &mut sent);
         }
         parts.made_id = parts.made_id.take().or(made);
         Ok(sent)
     }
 
-    /// Writes the alert of one hit. False if the rule only labels.
+    /// Writes the alert of one hit, if there is one and it is told.
     fn alert(
         &mut self,
         hit: usize,
@@ -505,17 +527,24 @@ impl Run<'_> {
         labels: &Labels<'_>,
         place: classify::Place<'_>,
         namespace: &str,
-    ) -> bool {
-        let policy = &self.preparer.policy;
-        let Some(rule) =
-            self.classifier.rules().get(hit).filter(|it| it.level > Level::Informational)
-        else {
-            return false;
-        };
+        sent: &mut Sent,
+    ) {
+        let Preparer { policy, ledger, .. } = self.preparer;
+        let Some(rule) = self.classifier.rules().get(hit) else { return };
+        let cluster = found.cluster().unwrap_or_default();
+        let object_namespace = found.event.object.namespace.as_deref().unwrap_or_default();
+        let grade = policy.alerting.grade(rule, object_namespace, cluster);
+        if !policy.alerting.is_alert(grade.level) {
+            if rule.level > Level::Informational {
+                self.low.push((hit, grade.level));
+            }
+            return;
+        }
         let when = found.when(self.now);
-        let index = match &policy.alerts {
-            AlertTarget::DataStream => format!("logs-{DATASET_ALERTS}-{namespace}"),
-            AlertTarget::Daily(prefix) => {
+        let index = match (policy.alerting.route(grade.level), &policy.alerts) {
+            (Some(index), _) => index.to_owned(),
+            (None, AlertTarget::DataStream) => format!("logs-{DATASET_ALERTS}-{namespace}"),
+            (None, AlertTarget::Daily(prefix)) => {
                 // One alert for a request has one day, though its stages may end on another.
                 let received = || found.event.received.as_deref()?.parse::<Timestamp>().ok();
                 let day = match rule.once_per {
@@ -525,27 +554,44 @@ impl Run<'_> {
                 format!("{prefix}-{}", day.strftime("%Y.%m.%d"))
             }
         };
+        let id = made_id(found, Some((&rule.id, rule.once_per)));
+        let asked = Asked {
+            id: number(&id),
+            at_ms: when.at.as_millisecond(),
+            event: found.event,
+            rule,
+            rule_place: hit,
+            grade,
+            cluster,
+            index: &index,
+            slot: self.slots.len(),
+        };
+        let claims = match ledger.ask(&mut self.draft, &asked) {
+            Ruling::Tell(claims) => claims,
+            Ruling::Hold(held) => return sent.held.push(held),
+        };
         let start = self.out.len();
         self.out.push_str("{\"create\":{\"_index\":");
         json::push_string(&mut self.out, &index);
         self.out.push_str(",\"_id\":");
-        json::push_string(&mut self.out, &made_id(found, Some((&rule.id, rule.once_per))));
+        json::push_string(&mut self.out, &id);
         self.out.push_str("}}\n");
         let alert = Alert {
             rule,
+            severity: grade.level.severity(),
+            risk_score: grade.risk_score,
             event: found.event,
             cluster: found.cluster(),
             labels,
             place,
-            data_stream: (policy.alerts == AlertTarget::DataStream)
-                .then_some((DATASET_ALERTS, namespace)),
+            data_stream: index.strip_prefix("logs-").and_then(|it| it.split_once('-')),
             timestamp: &when.text,
             now: self.now,
         };
         classify::write_alert(&alert, &mut self.out);
         self.out.push('\n');
         self.slots.push(start..self.out.len());
-        true
+        sent.alerts.push(Raised { rule: hit, level: grade.level, id: asked.id, claims });
     }
 }
 
@@ -619,6 +665,8 @@ struct Mark {
     out: usize,
     slots: usize,
     hits: usize,
+    low: usize,
+    draft: usize,
     counts: Counts,
 }
 
@@ -626,13 +674,22 @@ impl Mark {
     fn of(run: &Run<'_>) -> Self {
         // The hits are counted at the end: the list is empty, and copying it costs nothing.
         let counts = run.counts.clone();
-        Self { out: run.out.len(), slots: run.slots.len(), hits: run.hits.len(), counts }
+        Self {
+            out: run.out.len(),
+            slots: run.slots.len(),
+            hits: run.hits.len(),
+            low: run.low.len(),
+            draft: run.draft.mark(),
+            counts,
+        }
     }
 
     fn restore(self, run: &mut Run<'_>) {
         run.out.truncate(self.out);
         run.slots.truncate(self.slots);
         run.hits.truncate(self.hits);
+        run.low.truncate(self.low);
+        run.draft.undo(self.draft);
         run.counts = self.counts;
     }
 }

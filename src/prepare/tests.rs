@@ -13,6 +13,7 @@ fn policy() -> Policy {
         lines_of: Vec::new(),
         ids: Ids::Audit,
         alerts: AlertTarget::DataStream,
+        alerting: alerts::Policy::default(),
         unwrap: unwrap::Settings {
             preserve_original: false,
             objects: unwrap::Objects::DropMetadata,

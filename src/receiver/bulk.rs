@@ -19,6 +19,7 @@ use super::{
     route::Pass,
 };
 use crate::{
+    alerts::{Counted, Reason, Sender},
     bulk::{AnswerItem, Defaults, Refusal, error_body},
     forward::{Delivery, Heads, Output, Passed, Product, Whole, may_pass_later, whole_of},
     json,
@@ -248,6 +249,13 @@ pub(super) async fn settle(
             let (body, tally) = prepared.reply(&answers, &dead, took_ms, &title);
             in_flight.settle(&tally);
             count_alerts(receiver, rules, &tally);
+            let sender = passed.headers.get(header::AUTHORIZATION).map(|it| it.as_bytes());
+            let (outcome, now) = (prepared.outcome(&answers), Timestamp::now().as_millisecond());
+            let held =
+                receiver.preparer.ledger().settle(&outcome, rules, &Sender::new(sender), now);
+            for Counted { rule, level, reason, count } in held {
+                receiver.metrics.suppressed(rules, rule, level, reason, count);
+            }
             // Said of the whole request, a refusal loses nothing with any shipper; said of items, it does with some.
             // No item is stored, though an alert may be: no shipper can tell. Some are: theirs is sent again.
             let is_none = tally.returned == prepared.item_count() as u64;
@@ -473,6 +481,10 @@ fn count_found(receiver: &Receiver, prepared: &Prepared, input: Input) {
                 .inc_by(*count);
         }
     }
+    for ((rule, level), count) in &counts.low {
+        let rules = prepared.classifier.rules();
+        metrics.suppressed(rules, *rule, *level, Reason::MinLevel, *count);
+    }
 }
 
 fn count_alerts(receiver: &Receiver, rules: &[Rule], tally: &Tally) {
@@ -484,9 +496,9 @@ fn count_alerts(receiver: &Receiver, rules: &[Rule], tally: &Tally) {
     ] {
         metrics.settled_alerts.with_label_values(&[result]).inc_by(count);
     }
-    for rule in &tally.alerts_created {
+    for (rule, level) in &tally.alerts_created {
         if let Some(rule) = rules.get(*rule) {
-            metrics.alerts.with_label_values(&[rule.title.as_str(), rule.level.name()]).inc();
+            metrics.alerts.with_label_values(&[rule.title.as_str(), level.name()]).inc();
         }
     }
 }

@@ -17,7 +17,8 @@ pub enum Part {
 }
 
 impl Template {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    /// Reads a sentence, or says which of its fields no audit event can have.
+    pub fn parse(text: &str) -> Result<Self, String> {
         Self::parse_as(text, Mode::Audit)
     }
 

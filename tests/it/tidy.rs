@@ -7,7 +7,7 @@ use std::{
 
 /// Rooms that must stay free of I/O, so that they can be fuzzed, benchmarked and moved.
 const PURE: &[&str] =
-    &["bulk", "unwrap", "classify", "rules", "rules_test", "event", "json", "prepare"];
+    &["alerts", "bulk", "unwrap", "classify", "rules", "rules_test", "event", "json", "prepare"];
 const IMPURE: &[&str] = &[
     "tokio",
     "hyper",
@@ -29,6 +29,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("bulk", &["unwrap", "classify", "rules", "forward", "receiver", "config", "prepare", "event"]),
     ("unwrap", &["classify", "rules", "forward", "receiver", "config", "prepare", "bulk"]),
     ("rules", &["classify", "forward", "receiver", "config", "prepare", "bulk", "unwrap"]),
+    ("alerts", &["forward", "receiver", "config", "prepare", "bulk"]),
     ("classify", &["forward", "receiver", "config", "prepare", "bulk"]),
     ("forward", &["rules", "classify", "unwrap", "receiver", "config", "prepare", "event"]),
     ("receiver", &["config", "demo", "app", "cli", "check", "dead_letter", "setup"]),

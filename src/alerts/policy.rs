@@ -1,0 +1,190 @@
+use super::Glob;
+use crate::rules::{Level, Rule, Template};
+
+/// What becomes of alerts.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How bad some are; the first that fits.
+    pub overrides: Vec<Override>,
+    /// What is lower only labels its event.
+    pub min_level: Level,
+    /// Where some go; the first that fits.
+    pub routes: Vec<Route>,
+    /// Which say the same; the first that fits.
+    pub suppress: Vec<Suppress>,
+    /// How many there may be.
+    pub rate: Rate,
+}
+
+/// Which alerts are meant: those that one of each list fits. An empty list fits all.
+#[derive(Clone, Debug, Default)]
+pub struct Fits {
+    /// Ids, titles or tags of rules.
+    pub rules: Vec<Glob>,
+    /// Namespaces of the request's object; the empty one is that of what has none.
+    pub namespaces: Vec<Glob>,
+    /// Clusters; the empty one is that of events that tell none.
+    pub clusters: Vec<Glob>,
+}
+
+/// How bad some alerts are.
+#[derive(Clone, Debug)]
+pub struct Override {
+    /// Which.
+    pub fits: Fits,
+    /// In place of the rule's level.
+    pub level: Option<Level>,
+    /// In place of the level's.
+    pub risk_score: Option<u8>,
+}
+
+/// Where some alerts go.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Those of this level and above.
+    pub min_level: Level,
+    /// The index or data stream.
+    pub index: String,
+}
+
+/// Alerts of one rule that say the same.
+#[derive(Clone, Debug)]
+pub struct Suppress {
+    /// Which.
+    pub fits: Fits,
+    /// Names of the fields that are the same in all that say the same.
+    pub by: Vec<String>,
+    /// The fields.
+    pub fields: Vec<Template>,
+    /// For how long after the first (seconds).
+    pub for_s: u32,
+    /// What is higher is always told.
+    pub max_level: Level,
+}
+
+/// Most alerts of a minute, of what is not suppressed.
+///
+/// A minute in which one rule of a middling level fires 100 times in one cluster is a storm: nobody reads them one by one,
+/// and a hundred are enough to see what it is. It hides nobody all the same: the first alert of every user of that
+/// minute passes (as long as there are not too many of these either), the summary names users, what is high or critical
+/// always passes, and each event keeps its label.
+#[derive(Clone, Debug)]
+pub struct Rate {
+    /// Of one rule, in one cluster.
+    pub per_rule: u32,
+    /// Of all, in one index or data stream.
+    pub total: u32,
+    /// What is higher is always told.
+    pub max_level: Level,
+}
+
+/// Why an alert is not told: values of the label `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Its level is too low.
+    MinLevel,
+    /// It says what another said.
+    Suppress,
+    /// There are too many of its rule.
+    RatePerRule,
+    /// There are too many.
+    RateTotal,
+}
+
+/// How bad one alert is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grade {
+    /// Its level.
+    pub level: Level,
+    /// `event.risk_score`, from 0 to 100.
+    pub risk_score: u8,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            overrides: Vec::new(),
+            min_level: Level::Low,
+            routes: Vec::new(),
+            suppress: Vec::new(),
+            rate: Rate::default(),
+        }
+    }
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { per_rule: 100, total: 1000, max_level: Level::Medium }
+    }
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::MinLevel, Self::Suppress, Self::RatePerRule, Self::RateTotal];
+
+    /// The label.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MinLevel => "min_level",
+            Self::Suppress => "suppress",
+            Self::RatePerRule => "rate_per_rule",
+            Self::RateTotal => "rate_total",
+        }
+    }
+}
+
+impl Fits {
+    /// Whether an alert of the rule is meant.
+    #[must_use]
+    pub fn alert(&self, rule: &Rule, namespace: &str, cluster: &str) -> bool {
+        let one =
+            |globs: &[Glob], text: &str| globs.is_empty() || globs.iter().any(|it| it.fits(text));
+        (self.rules.is_empty() || self.rules.iter().any(|it| means(it, rule)))
+            && one(&self.namespaces, namespace)
+            && one(&self.clusters, cluster)
+    }
+}
+
+fn means(glob: &Glob, rule: &Rule) -> bool {
+    glob.fits(&rule.id) || glob.fits(&rule.title) || rule.tags.iter().any(|it| glob.fits(it))
+}
+
+impl Policy {
+    /// How bad an alert of the rule is.
+    #[must_use]
+    pub fn grade(&self, rule: &Rule, namespace: &str, cluster: &str) -> Grade {
+        let found = self.overrides.iter().find(|it| it.fits.alert(rule, namespace, cluster));
+        let level = found.and_then(|it| it.level).unwrap_or(rule.level);
+        let risk_score = found.and_then(|it| it.risk_score).unwrap_or(level.severity());
+        Grade { level, risk_score }
+    }
+
+    /// Whether a hit of this level is an alert, or only labels its event.
+    #[must_use]
+    pub fn is_alert(&self, level: Level) -> bool {
+        level > Level::Informational && level >= self.min_level
+    }
+
+    /// Where an alert of this level goes, if not where all go.
+    #[must_use]
+    pub fn route(&self, level: Level) -> Option<&str> {
+        self.routes.iter().find(|it| level >= it.min_level).map(|it| it.index.as_str())
+    }
+
+    /// Names of rules that no rule has: they may be misspelt.
+    #[must_use]
+    pub fn strangers(&self, rules: &[Rule]) -> Vec<String> {
+        let overrides = self.overrides.iter().map(|it| ("overrides", &it.fits));
+        let suppress = self.suppress.iter().map(|it| ("suppress", &it.fits));
+        let mut found = Vec::new();
+        for (section, fits) in overrides.chain(suppress) {
+            for glob in &fits.rules {
+                if !rules.iter().any(|it| means(glob, it)) {
+                    found.push(format!("alerts.{section}: no rule is called `{}`", glob.as_str()));
+                }
+            }
+        }
+        found
+    }
+}
