@@ -409,4 +409,6 @@ impl Preparer {
 }
 
 #[cfg(test)]
+mod alert_tests;
+#[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{bulk::AnswerItem, json, rules};
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy {
         route: Route::Reroute,
         namespace: "default".into(),
@@ -62,7 +62,7 @@ fn outgoing(prepared: &Prepared) -> Vec<(Value, Value)> {
     lines.chunks(2).map(|it| (it[0].clone(), it[1].clone())).collect()
 }
 
-fn answers(statuses: &[u16]) -> Vec<AnswerItem> {
+pub(super) fn answers(statuses: &[u16]) -> Vec<AnswerItem> {
     let object = |status: &u16| match status {
         200..300 => format!("{{\"_index\":\".ds-x\",\"_id\":\"es\",\"status\":{status}}}"),
         _ => format!(

@@ -9,6 +9,7 @@
 )]
 #![expect(unreachable_pub, reason = "the harness is the public part of this binary")]
 
+mod alerts;
 mod auth;
 mod bulk_api;
 mod check;
