@@ -91,8 +91,18 @@ impl<'a> AuditEvent<'a> {
 
     fn read(&mut self, member: &Member<'a>) {
         let value = member.value;
-        let Some(key) = member.key() else { return };
-        match key.as_ref() {
+        let key;
+        let name = match member.raw_key.contains('\\') {
+            false => member.raw_key,
+            true => match member.key() {
+                Some(decoded) => {
+                    key = decoded;
+                    key.as_ref()
+                }
+                None => return,
+            },
+        };
+        match name {
             "auditID" => self.audit_id = json::string(value),
             "stage" => self.stage = json::string(value),
             "verb" => self.verb = json::string(value),
@@ -101,8 +111,9 @@ impl<'a> AuditEvent<'a> {
             "requestReceivedTimestamp" => self.received = json::string(value),
             "stageTimestamp" => self.stage_time = json::string(value),
             "sourceIPs" => {
-                self.source_ips = strings(value);
-                self.peer_ip = json::elements(value).last().and_then(json::string);
+                let mut last = None;
+                self.source_ips = strings(json::elements(value).inspect(|it| last = Some(*it)));
+                self.peer_ip = last.and_then(json::string);
             }
             "requestObject" => self.request_object = Some(value),
             "responseObject" => self.response_object = Some(value),
@@ -111,7 +122,7 @@ impl<'a> AuditEvent<'a> {
                     match member.key().as_deref() {
                         Some("username") => self.user_name = json::string(member.value),
                         Some("uid") => self.user_uid = json::string(member.value),
-                        Some("groups") => self.user_groups = strings(member.value),
+                        Some("groups") => self.user_groups = strings(json::elements(member.value)),
                         _ => (),
                     }
                 }
@@ -201,8 +212,15 @@ impl<'a> ObjectRef<'a> {
 /// Most groups and source addresses that are looked at.
 const STRINGS_MAX: usize = 1024;
 
-fn strings(array: &str) -> Vec<Cow<'_, str>> {
-    json::elements(array).filter_map(json::string).take(STRINGS_MAX).collect()
+fn strings<'a>(elements: impl Iterator<Item = &'a str>) -> Vec<Cow<'a, str>> {
+    let mut all = Vec::new();
+    for text in elements.filter_map(json::string) {
+        // All elements are gone through, for whoever looks at the last.
+        if all.len() < STRINGS_MAX {
+            all.push(text);
+        }
+    }
+    all
 }
 
 fn decoded(part: &str) -> Cow<'_, str> {
