@@ -6,6 +6,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "the table is what this program is for, and it has nobody to recover for"
 )]
 
