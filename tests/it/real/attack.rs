@@ -16,7 +16,7 @@ use k8scop::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::parts::{RULES_CAPTURE, part, root, tell};
+use super::parts::{RULES_CAPTURE, optional, root, tell};
 use crate::harness::data;
 
 /// From this level on somebody is to look: nothing of it in an ordinary hour.
@@ -116,7 +116,11 @@ fn check_attack(attack: &str, steps: &str) {
         }
     }
     wrong.extend(meant.keys().map(|it| format!("{it}: is in expected.tsv and no step")));
-    tell(format_args!("attack: {} steps, {} of them found", found.len(), found.len() - wrong.len()));
+    tell(format_args!(
+        "attack: {} steps, {} of them found",
+        found.len(),
+        found.len() - wrong.len()
+    ));
     assert!(found.len() >= 45, "{} steps", found.len());
     assert!(wrong.is_empty(), "{} of {} steps:\n{}", wrong.len(), found.len(), wrong.join("\n"));
 }
@@ -130,7 +134,7 @@ fn check_healthy(healthy: &str) {
     for text in healthy.lines() {
         events += 1;
         let event = AuditEvent::new(text, json::members(text).collect());
-        let user = event.user.name.as_deref().unwrap_or("nobody").to_owned();
+        let user = event.user_name.as_deref().unwrap_or("nobody").to_owned();
         for (title, level) in hits(&classifier, text) {
             if level >= LOUD {
                 let verb = event.verb.as_deref().unwrap_or_default();
@@ -161,7 +165,7 @@ fn an_ordinary_hour_is_silent() {
 /// The same with what a real control plane and a real kubectl have just done.
 #[test]
 fn an_attack_and_an_hour_of_a_fresh_capture() {
-    let Some(folder) = part("an_attack_and_an_hour_of_a_fresh_capture", RULES_CAPTURE) else {
+    let Some(folder) = optional("an_attack_and_an_hour_of_a_fresh_capture", RULES_CAPTURE) else {
         return;
     };
     let folder = Path::new(&folder);

@@ -1,5 +1,6 @@
 //! Against the real parts: Elasticsearch, Filebeat, promtool. `scripts/test` starts them and says where they are.
 
+mod attack;
 mod bodies;
 mod check;
 mod clients;

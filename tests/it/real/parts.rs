@@ -16,6 +16,8 @@ pub const FILEBEAT: &str = "K8SCOP_TEST_FILEBEAT";
 pub const PROMTOOL: &str = "K8SCOP_TEST_PROMTOOL";
 /// Folder into which `scripts/kubernetes capture` has just written.
 pub const CAPTURE: &str = "K8SCOP_TEST_CAPTURE";
+/// Folder into which `scripts/kubernetes capture-rules` has just written.
+pub const RULES_CAPTURE: &str = "K8SCOP_TEST_RULES_CAPTURE";
 
 /// Heap of a node of a test's own.
 const HEAP: &str = "512m";

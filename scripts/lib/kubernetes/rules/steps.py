@@ -11,7 +11,7 @@ NAMES = {"mallory": "mallory@example.com", "oscar": "oscar@example.com", "checko
          "worker-2-kubelet": "system:node:worker-2"}
 # Who types for one who cannot.
 HANDS = {"worker-2-kubelet": "admin"}
-REST = 0.3  # seconds without an event of the step, after which it has caused all that it will cause
+REST = 0.2  # seconds without an event of the step, after which it has caused all that it will cause
 
 
 def steal(cluster):
