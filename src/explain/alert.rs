@@ -8,7 +8,7 @@ use super::{entry, plain};
 use crate::{
     classify,
     event::Text,
-    rules::Rule,
+    rules::{Level, Rule},
     unwrap::{self, Found, When},
 };
 
@@ -51,6 +51,7 @@ struct RuleName {
 impl Alert {
     pub(super) fn new(
         rule: &Rule,
+        level: Level,
         found: &Found<'_>,
         when: &When,
         (file, line): (&str, u64),
@@ -60,7 +61,7 @@ impl Alert {
         let own = |it: &Text<'_>| it.as_deref().map(cut);
         Self {
             time: when.text.clone(),
-            severity: rule.level.name(),
+            severity: level.name(),
             rule: RuleName { id: rule.id.clone(), title: rule.title.clone() },
             reason: cut(&classify::sentence(event, &rule.reason)),
             user: own(&event.user_name),

@@ -18,7 +18,6 @@ use crate::{
     event::AuditEvent,
     json::{self, Kind},
     prepare::{self, DATASET_LOGS, Ids, Route},
-    rules::Level,
     unwrap::{self, Broken, Found, Labels, Line, Part, Piece, Scratch, Unread},
 };
 
@@ -185,20 +184,21 @@ fn audit(
         None => policy.ids == Ids::Audit,
     };
     entry.id = if makes_id { Some(prepare::made_id(found, None)) } else { id };
-    entry.rules = hits.iter().filter_map(|it| hit(core, event, *it)).collect();
+    entry.rules = hits.iter().filter_map(|it| hit(core, found, *it)).collect();
     entry.document = RawValue::from_string(text).ok();
     entry.request = Some(request(event));
     entry.kubectl = kubectl;
 }
 
-fn hit(core: &Core, event: &AuditEvent<'_>, place: usize) -> Option<Hit> {
-    let rule = core.classifier.rules().get(place)?;
+fn hit(core: &Core, found: &Found<'_>, place: usize) -> Option<Hit> {
+    let (rule, event) = (core.classifier.rules().get(place)?, found.event);
+    let level = core.policy.grade(rule, found).level;
     let why = core.classifier.explain(event, place).unwrap_or_default();
     Some(Hit {
         id: rule.id.clone(),
         title: rule.title.clone(),
-        level: rule.level.name(),
-        alert: rule.level > Level::Informational,
+        level: level.name(),
+        alert: core.policy.alerting.is_alert(level),
         reason: classify::sentence(event, &rule.reason),
         why: why.into_iter().map(Into::into).collect(),
     })

@@ -211,12 +211,13 @@ impl Scan<'_> {
         let (mut alerts, mut is_matched) = (0, false);
         for hit in core.classifier.classify(event).hits {
             let Some(rule) = core.classifier.rules().get(hit) else { continue };
+            let level = core.policy.grade(rule, found).level;
             // What only labels raises no alert.
-            if rule.level <= Level::Informational {
+            if !core.policy.alerting.is_alert(level) {
                 continue;
             }
-            self.is_hit |= self.options.fail_on.is_some_and(|it| rule.level >= it);
-            if rule.level < self.options.severity_min {
+            self.is_hit |= self.options.fail_on.is_some_and(|it| level >= it);
+            if level < self.options.severity_min {
                 continue;
             }
             is_matched = true;
@@ -226,8 +227,8 @@ impl Scan<'_> {
                 continue;
             }
             alerts += 1;
-            self.counts.alert(hit);
-            self.tell(Alert::new(rule, found, &when, (file, line)));
+            self.counts.alert(hit, level);
+            self.tell(Alert::new(rule, level, found, &when, (file, line)));
         }
         let user = event.user_name.as_deref().unwrap_or("-");
         let at = (when.clock == Clock::Event).then_some((when.at, when.text.as_str()));

@@ -1,6 +1,10 @@
 //! What a scan found in all.
 
-use std::{collections::HashMap, fmt::Write, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -27,8 +31,8 @@ pub(super) struct Counts {
     pub(super) repeated: u64,
     /// Documents without an event, and why.
     others: HashMap<&'static str, u64>,
-    /// Alerts of each rule, by its place.
-    rules: HashMap<usize, u64>,
+    /// Alerts of each rule, by its place and their level.
+    rules: BTreeMap<(usize, Level), u64>,
     users: Names,
     clusters: Names,
     first: Option<(Timestamp, String)>,
@@ -116,8 +120,8 @@ impl Counts {
     }
 
     /// Counts an alert.
-    pub(super) fn alert(&mut self, rule: usize) {
-        *self.rules.entry(rule).or_default() += 1;
+    pub(super) fn alert(&mut self, rule: usize, level: Level) {
+        *self.rules.entry((rule, level)).or_default() += 1;
     }
 }
 
@@ -175,14 +179,14 @@ impl Summary {
         let mut found: Vec<_> = counts
             .rules
             .iter()
-            .filter_map(|(place, alerts)| {
+            .filter_map(|((place, level), alerts)| {
                 let rule = rules.get(*place)?;
                 Some(RuleCount {
                     id: rule.id.clone(),
                     title: rule.title.clone(),
-                    severity: rule.level.name(),
+                    severity: level.name(),
                     alerts: *alerts,
-                    level: rule.level,
+                    level: *level,
                 })
             })
             .collect();

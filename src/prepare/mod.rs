@@ -22,12 +22,12 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
-    alerts::{self, Claim, Group, Held, Ledger, Outcome},
+    alerts::{self, Claim, Grade, Group, Held, Ledger, Outcome},
     bulk::{AnswerItem, Defaults, OutgoingBatch, Refusal, TooManyItems, Writer},
     classify::{self, Classifier},
     event::AuditEvent,
-    rules::{Level, Search},
-    unwrap::{self, Broken, Component, Dropped, Part, Provider},
+    rules::{Level, Rule, Search},
+    unwrap::{self, Broken, Component, Dropped, Found, Part, Provider},
 };
 
 pub use self::dead_letter::{DATASET_DEAD_LETTERS, DeadLetters, Letter};
@@ -163,6 +163,12 @@ impl Policy {
             },
             part => part,
         }
+    }
+
+    /// How bad an alert of the rule on an event is.
+    pub(crate) fn grade(&self, rule: &Rule, found: &Found<'_>) -> Grade {
+        let namespace = found.event.object.namespace.as_deref().unwrap_or_default();
+        self.alerting.grade(rule, namespace, found.cluster().unwrap_or_default())
     }
 
     fn line_route(&self, component: Component) -> LineRoute {

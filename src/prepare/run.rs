@@ -532,8 +532,7 @@ impl Run<'_> {
         let Preparer { policy, ledger, .. } = self.preparer;
         let Some(rule) = self.classifier.rules().get(hit) else { return };
         let cluster = found.cluster().unwrap_or_default();
-        let object_namespace = found.event.object.namespace.as_deref().unwrap_or_default();
-        let grade = policy.alerting.grade(rule, object_namespace, cluster);
+        let grade = policy.grade(rule, found);
         if !policy.alerting.is_alert(grade.level) {
             if rule.level > Level::Informational {
                 self.low.push((hit, grade.level));

@@ -302,7 +302,7 @@ async fn what_others_changed() {
     assert_eq!(status, 0, "{text}");
     for expected in [
         "template.mappings.properties.user.properties.name.type: text → keyword",
-        "version 1 → 2",
+        "version 1 → 3",
         "version 99, here 2: left as it is",
         "put 2 of 2",
     ] {
