@@ -106,6 +106,11 @@ impl<'r> Reader<'r> {
         let Some(written) = key.scalar() else {
             return Err(key.wrong("a field needs a name"));
         };
+        if let Value::Map(_) = value.value {
+            return Err(
+                value.wrong("it must be a value: name what is inside with dots, FIELD.MEMBER")
+            );
+        }
         let mut words = written.split('|');
         let name = words.next().unwrap_or_default();
         let modifiers =

@@ -10,7 +10,7 @@ pub(super) const YAML_BYTES_MAX: usize = 1 << 24;
 /// Deepest nesting of lists and maps.
 pub(super) const YAML_DEPTH_MAX: usize = 64;
 /// Largest compiled form of one regex (bytes). Its length says little: counted repetition multiplies.
-pub(super) const REGEX_BYTES_MAX: usize = 1 << 20;
+pub(super) const REGEX_BYTES_MAX: usize = 1 << 22;
 /// Largest cache of one regex in one thread (bytes); without room in it a regex is slower, not wrong.
 pub(super) const REGEX_CACHE_BYTES_MAX: usize = 1 << 18;
 /// Most values of one line of a selection, those of lists counted.
@@ -34,7 +34,7 @@ pub(super) const RULE_COST_MAX: u64 = 100_000;
 /// Most that all rules can cost so.
 pub(super) const RULES_COST_MAX: u64 = 10_000_000;
 /// Most bytes that all regexes are compiled to.
-pub(super) const RULES_REGEX_BYTES_MAX: usize = 1 << 28;
+pub(super) const RULES_REGEX_BYTES_MAX: usize = 1 << 27;
 /// Most documents of all files.
 pub(super) const RULES_MAX: usize = 20_000;
 /// Most errors that are told.

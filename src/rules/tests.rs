@@ -270,7 +270,7 @@ fn limits_are_told() {
     );
     fails(
         &[&rule("1", "  a: {userAgent|re: '(a{1000}){1000}'}\n  condition: a")],
-        "the size limit of 1048576 bytes",
+        "the size limit of 4194304 bytes",
     );
 }
 

@@ -14,6 +14,7 @@ mod auth;
 mod bulk_api;
 mod check;
 mod cli;
+mod conformance;
 mod dead_letter;
 mod envelopes;
 mod explain;

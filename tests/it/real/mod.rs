@@ -15,6 +15,7 @@ mod poison;
 mod routes;
 mod scenarios;
 mod setup;
+mod sigma;
 mod stored;
 mod stream;
 mod through;

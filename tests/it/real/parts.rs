@@ -18,6 +18,8 @@ pub const PROMTOOL: &str = "K8SCOP_TEST_PROMTOOL";
 pub const CAPTURE: &str = "K8SCOP_TEST_CAPTURE";
 /// Folder into which `scripts/kubernetes capture-rules` has just written.
 pub const RULES_CAPTURE: &str = "K8SCOP_TEST_RULES_CAPTURE";
+/// Folder of SigmaHQ's repository.
+pub const SIGMA: &str = "K8SCOP_TEST_SIGMA";
 
 /// Heap of a node of a test's own.
 const HEAP: &str = "512m";
