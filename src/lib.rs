@@ -2,10 +2,10 @@
 //!
 //! Read the modules in the order in which they are declared: it is the order in which an event meets them.
 //! A request goes one way: [`receiver`] takes it in, [`bulk`] splits it into items, [`unwrap`] finds the audit
-//! event in a document and writes the document anew, [`classify`] says what it means by the [`rules`],
-//! [`alerts`] decides which of its alerts are told, [`prepare`] puts documents and alerts into one batch, [`forward`] delivers it, and the answers go back. [`reload`]
-//! puts other rules to use meanwhile; a request is judged by those that it began with. [`summaries`] tells how many alerts
-//! were not told.
+//! event in a document and writes the document anew, [`classify`] says what it means by the [`rules`] and
+//! [`correlate`] what several mean together, [`alerts`] decides which of its alerts are told, [`prepare`] puts documents and
+//! alerts into one batch, [`forward`] delivers it, and the answers go back. [`reload`] puts other rules to use meanwhile;
+//! a request is judged by those that it began with. [`summaries`] tells how many alerts were not told.
 //!
 //! Beside that road stand the commands: [`setup`], which prepares a cluster, [`demo`], [`check`], which plays shippers
 //! against any URL, [`dead_letter`], for what was refused for good, [`explain`], which looks at files and sends nothing,
@@ -39,6 +39,8 @@ pub mod json;
 pub mod classify;
 
 pub mod rules;
+
+pub mod correlate;
 
 pub mod rules_test;
 

@@ -6,6 +6,7 @@
 
 mod assemble;
 mod condition;
+pub mod correlation;
 mod cost;
 mod detection;
 mod document;

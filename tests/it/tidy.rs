@@ -7,7 +7,7 @@ use std::{
 
 /// Rooms that must stay free of I/O, so that they can be fuzzed, benchmarked and moved.
 const PURE: &[&str] =
-    &["alerts", "bulk", "unwrap", "classify", "rules", "rules_test", "event", "json", "prepare"];
+    &["alerts", "bulk", "unwrap", "classify", "rules", "correlate", "rules_test", "event", "json", "prepare"];
 const IMPURE: &[&str] = &[
     "tokio",
     "hyper",
@@ -31,6 +31,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("rules", &["classify", "forward", "receiver", "config", "prepare", "bulk", "unwrap"]),
     ("alerts", &["forward", "receiver", "config", "prepare", "bulk"]),
     ("classify", &["forward", "receiver", "config", "prepare", "bulk"]),
+    ("correlate", &["forward", "receiver", "config", "prepare", "bulk", "unwrap", "classify"]),
     ("forward", &["rules", "classify", "unwrap", "receiver", "config", "prepare", "event"]),
     ("receiver", &["config", "demo", "app", "cli", "check", "dead_letter", "setup"]),
     ("setup", &["receiver", "check", "dead_letter", "demo", "app", "cli"]),

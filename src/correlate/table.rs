@@ -1,0 +1,93 @@
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    event::{Input, Key},
+    generations::Generations,
+    group::Group,
+    plan::Planned,
+};
+
+/// What one correlation remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Table {
+    groups: HashMap<Key, Group>,
+    /// The groups in the order in which they were touched.
+    order: BTreeMap<u64, Key>,
+    bytes: usize,
+    /// `first_seen`: what was seen when.
+    pub(super) seen: Generations,
+    /// `first_seen`: until when nothing is told.
+    pub(super) learns_until_us: Option<i64>,
+    /// When alerts were raised, as far as it matters.
+    pub(super) told_us: VecDeque<i64>,
+    pub(super) withheld: u64,
+}
+
+impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Lets a group be changed, and keeps the account of its memory.
+    pub(super) fn with<R>(&mut self, key: &Key, change: impl FnOnce(&mut Group) -> R) -> Option<R> {
+        let group = self.groups.get_mut(key)?;
+        let before = group.bytes();
+        let result = change(group);
+        self.bytes = (self.bytes + group.bytes()).saturating_sub(before);
+        Some(result)
+    }
+
+    /// Makes the group if it is not there, or remembers nothing that counts at this time. Gives back the deadline
+    /// that it had then.
+    pub(super) fn touch(
+        &mut self,
+        key: Key,
+        planned: &Planned,
+        cluster: &str,
+        input: &Input,
+        at_us: i64,
+        touch: u64,
+    ) -> Option<i64> {
+        let is_over = self.groups.get(&key).is_some_and(|it| it.over_us(planned) <= at_us);
+        let deadline_us =
+            if is_over { self.remove(&key).and_then(|it| it.deadline_us) } else { None };
+        match self.groups.get_mut(&key) {
+            Some(group) => {
+                self.order.remove(&group.touch);
+                group.touch = touch;
+            }
+            None => {
+                let group = Group::new(planned, cluster, &input.group, touch);
+                self.bytes += group.bytes();
+                self.groups.insert(key, group);
+            }
+        }
+        self.order.insert(touch, key);
+        deadline_us
+    }
+
+    pub(super) fn remove(&mut self, key: &Key) -> Option<Group> {
+        let group = self.groups.remove(key)?;
+        self.order.remove(&group.touch);
+        self.bytes = self.bytes.saturating_sub(group.bytes());
+        Some(group)
+    }
+
+    /// The group that was not touched for longest, and when that was.
+    pub(super) fn oldest(&self) -> Option<(u64, Key)> {
+        self.order.first_key_value().map(|(touch, key)| (*touch, *key))
+    }
+
+    /// Takes the oldest group out if nothing of it counts at this time.
+    pub(super) fn pop_over(&mut self, planned: &Planned, now_us: i64) -> Option<(Key, Group)> {
+        let (_, key) = self.oldest()?;
+        self.groups.get(&key).filter(|it| it.over_us(planned) <= now_us)?;
+        Some((key, self.remove(&key)?))
+    }
+}
