@@ -1,5 +1,6 @@
-use std::{collections::HashMap, mem};
+use std::mem;
 
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::event::Key;
@@ -48,9 +49,11 @@ mod tests {
 
     #[test]
     fn ten_million_keys_stay_in_the_bound_and_what_is_in_use_stays() {
+        // A tenth of them where the program is compiled to be looked into, and slow.
+        let keys = if cfg!(debug_assertions) { 1_000_000 } else { 10_000_000 };
         let mut seen = Generations::default();
         let mut forgotten = 0;
-        for number in 0..10_000_000 {
+        for number in 0..keys {
             forgotten += seen.put(key(number), 1, 0, 20_000);
             if number % 5_000 == 0 {
                 assert_eq!(seen.get(&key(u64::MAX)).is_some(), number > 0);
@@ -58,7 +61,7 @@ mod tests {
             }
         }
         assert!(seen.len() <= 20_000, "{}", seen.len());
-        assert_eq!(forgotten, 10_000_001 - seen.len() as u64);
+        assert_eq!(forgotten, keys + 1 - seen.len() as u64);
     }
 
     #[test]

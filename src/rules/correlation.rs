@@ -647,7 +647,7 @@ k8scop:
             "no field for `other_read`",
         );
         broken(("[who, user.uid]", "[user.uid]"), 10, "is not in group-by");
-        broken(("user.uid", "user.id"), 7, "did you mean");
+        broken(("user.uid", "user.uidd"), 7, "did you mean");
         broken(("objectRef.name", "objectRef.kind"), 13, "no field");
         broken(("    gte: 5", "    ge: 5"), 13, "no condition `ge`");
         broken(("    gte: 5", "    gte: x"), 13, "must be a number");
