@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stderr, reason = "this is where the program speaks to a person")]
 
+mod rules;
+
 use std::{
     fmt,
     io::{self, IsTerminal, Write},
@@ -21,7 +23,6 @@ use crate::{
     dead_letter::{self, DeadLetterError, Replayed},
     demo, explain, export,
     rules::Level,
-    rules_test,
     setup::{self, SetupError},
 };
 
@@ -33,7 +34,7 @@ pub struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit status: 0 done; 1 a test or check failed, letters or templates are left, or --fail-on was hit; 2 wrong usage; 3 a rule cannot be used; \
+const EXIT_CODES: &str = "Exit status: 0 done; 1 a test or check failed, letters, templates or rules are left, or --fail-on was hit; 2 wrong usage; 3 a rule cannot be used; \
 4 the configuration cannot be used; 70 stopped by an error.";
 
 #[derive(Debug, Subcommand)]
@@ -57,7 +58,7 @@ enum Command {
     /// Work with rules
     Rules {
         #[command(subcommand)]
-        command: RulesCommand,
+        command: rules::RulesCommand,
     },
     /// Work with documents that were refused for good and kept (`on_reject: dead_letter`)
     DeadLetter {
@@ -315,16 +316,6 @@ impl fmt::Debug for CheckArgs {
 }
 
 #[derive(Debug, Subcommand)]
-enum RulesCommand {
-    /// Run every rule on its own examples, those that must hit it and those that must not
-    Test {
-        /// Rule files or folders [default: the built-in rules]
-        #[arg(value_name = "PATH")]
-        paths: Vec<PathBuf>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 enum DeadLetterCommand {
     /// Show what was kept, and why it was refused
     List {
@@ -453,7 +444,7 @@ pub fn run(cli: &Cli) -> ExitCode {
             },
             Err(error) => told(&error),
         },
-        Command::Rules { command: RulesCommand::Test { paths } } => rules(paths),
+        Command::Rules { command } => rules::run(command),
         Command::Setup(args) => set_up(args),
         Command::Explain(args) => explain_file(args),
         Command::Scan(args) => scan_files(args),
@@ -700,27 +691,6 @@ fn dead_letters(command: &DeadLetterCommand) -> ExitCode {
             ExitCode::from(if matches!(error, DeadLetterError::Settings(_)) { 4 } else { 70 })
         }
         Err(error) => stopped(&error),
-    }
-}
-
-fn rules(paths: &[PathBuf]) -> ExitCode {
-    let mut raw = config::Raw::default();
-    raw.rules.built_in = paths.is_empty();
-    raw.rules.paths = paths.to_vec();
-    let config = match config::meant(raw, Overrides::default()) {
-        Ok(config) => config,
-        Err(error) => return told(&error),
-    };
-    if config.rules.is_empty() {
-        eprintln!("error: there are no rules (*.yml, *.yaml) in it");
-        return ExitCode::FAILURE;
-    }
-    match rules_test::run(config.rules) {
-        Ok(report) => {
-            say(&report.text);
-            if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => stopped(&error.into()),
     }
 }
 

@@ -9,7 +9,7 @@
 //!
 //! Beside that road stand the commands: [`setup`], which prepares a cluster, [`demo`], [`check`], which plays shippers
 //! against any URL, [`dead_letter`], for what was refused for good, [`explain`], which looks at files and sends nothing,
-//! and [`export`], for what leads others to us.
+//! [`ruleset`], for people who work with rules, and [`export`], for what leads others to us.
 //!
 //! Deliberately absent: a queue (the open request is the backpressure), a task per event, a JSON tree (documents
 //! stay the bytes that they came as), a store of its own.
@@ -43,6 +43,8 @@ pub mod rules;
 pub mod correlate;
 
 pub mod rules_test;
+
+pub mod ruleset;
 
 pub mod forward;
 

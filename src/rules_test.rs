@@ -1,7 +1,5 @@
 //! Runs rules on their own examples.
 
-use std::fmt::Write;
-
 use crate::{
     classify::{Classifier, kubectl, sentence},
     event::AuditEvent,
@@ -9,57 +7,67 @@ use crate::{
     rules::{Example, Rule},
 };
 
-/// What came out.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// For a person: each rule with its examples, then the counts.
-    pub text: String,
-    /// Examples that came out as they must.
-    pub passed: usize,
-    /// Examples that did not, and rules without examples.
-    pub failed: usize,
+/// What came out for one rule.
+#[derive(Debug)]
+pub struct Tested {
+    /// The rule's id.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Its level.
+    pub level: &'static str,
+    /// Its file.
+    pub file: String,
+    /// Its examples, in order.
+    pub cases: Vec<Case>,
+}
+
+/// What came out for one example.
+#[derive(Debug)]
+pub struct Case {
+    /// What the example shows.
+    pub name: String,
+    /// Whether it must hit the rule. `None`: of the rule as a whole.
+    pub must: Option<bool>,
+    /// What is not as it must be.
+    pub failure: Option<String>,
+}
+
+/// How many passed and failed.
+#[must_use]
+pub fn counts(tested: &[Tested]) -> (usize, usize) {
+    let cases = || tested.iter().flat_map(|it| &it.cases);
+    let failed = cases().filter(|it| it.failure.is_some()).count();
+    (cases().count() - failed, failed)
 }
 
 /// Runs every rule on its examples.
-pub fn run(rules: Vec<Rule>) -> Result<Report, aho_corasick::BuildError> {
+pub fn run(rules: Vec<Rule>) -> Result<Vec<Tested>, aho_corasick::BuildError> {
     let classifier = Classifier::new(rules)?;
-    let mut report = Report::default();
-    for (index, rule) in classifier.rules().iter().enumerate() {
-        line(&mut report.text, &format!("{} ({}, {})", rule.title, rule.level.name(), rule.file));
-        if rule.matching.is_empty() || rule.not_matching.is_empty() {
-            report.failed += 1;
-            line(&mut report.text, "  FAILED  needs an example that matches and one that does not");
-        }
-        let examples = rule
-            .matching
-            .iter()
-            .map(|it| (it, true))
-            .chain(rule.not_matching.iter().map(|it| (it, false)));
-        for (example, must) in examples {
-            let told = if must { "match" } else { "no match" };
-            match check(&classifier, index, rule, example, must) {
-                Ok(()) => {
-                    report.passed += 1;
-                    line(&mut report.text, &format!("  ok      {told}: {}", example.name));
-                }
-                Err(reason) => {
-                    report.failed += 1;
-                    line(
-                        &mut report.text,
-                        &format!("  FAILED  {told}: {}: {reason}", example.name),
-                    );
-                }
-            }
-        }
-    }
-    let (rules, passed, failed) = (classifier.rules().len(), report.passed, report.failed);
-    line(&mut report.text, &format!("{rules} rules: {passed} examples passed, {failed} failed"));
-    Ok(report)
+    let each = classifier.rules().iter().enumerate();
+    Ok(each.map(|(place, rule)| tested(&classifier, place, rule)).collect())
 }
 
-fn line(out: &mut String, text: &str) {
-    // Writing to a String cannot fail.
-    writeln!(out, "{text}").ok();
+fn tested(classifier: &Classifier, place: usize, rule: &Rule) -> Tested {
+    let mut cases = Vec::new();
+    if rule.matching.is_empty() || rule.not_matching.is_empty() {
+        let failure = "needs an example that matches and one that does not".to_owned();
+        cases.push(Case { name: "examples".into(), must: None, failure: Some(failure) });
+    }
+    let matching = rule.matching.iter().map(|it| (it, true));
+    let examples = matching.chain(rule.not_matching.iter().map(|it| (it, false)));
+    cases.extend(examples.map(|(example, must)| Case {
+        name: example.name.clone(),
+        must: Some(must),
+        failure: check(classifier, place, rule, example, must).err(),
+    }));
+    Tested {
+        id: rule.id.clone(),
+        title: rule.title.clone(),
+        level: rule.level.name(),
+        file: rule.file.clone(),
+        cases,
+    }
 }
 
 fn check(
@@ -98,8 +106,9 @@ mod tests {
     fn every_built_in_rule_passes_its_examples() {
         let all =
             rules::BUILT_IN.iter().map(|(name, text)| rules::parse(name, text).unwrap()).collect();
-        let report = run(all).unwrap();
-        assert_eq!(report.failed, 0, "{}", report.text);
-        assert!(report.passed > rules::BUILT_IN.len() * 2);
+        let tested = run(all).unwrap();
+        let (passed, failed) = counts(&tested);
+        assert_eq!(failed, 0, "{tested:?}");
+        assert!(passed > rules::BUILT_IN.len() * 2);
     }
 }

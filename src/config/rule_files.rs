@@ -45,7 +45,9 @@ pub struct RuleTexts {
 pub type RulesDigest = [u8; 32];
 
 impl RuleSources {
-    pub(super) fn new(raw: &RawRules) -> Self {
+    /// What a configuration names.
+    #[must_use]
+    pub fn new(raw: &RawRules) -> Self {
         let lists = raw.lists.iter().map(|(name, list)| (name.clone(), list.clone()));
         Self { built_in: raw.built_in, paths: raw.paths.clone(), lists: lists.collect() }
     }
@@ -100,6 +102,17 @@ fn list_error(name: &str, reason: &str) -> ConfigError {
 }
 
 impl RuleTexts {
+    /// Name and text of each file.
+    #[must_use]
+    pub fn files(&self) -> &[(String, String)] {
+        &self.files
+    }
+
+    /// Leaves out the files with these names.
+    pub fn leave_out(&mut self, names: &HashSet<String>) {
+        self.files.retain(|(name, _)| !names.contains(name));
+    }
+
     /// What they hold, and in which order.
     #[must_use]
     pub fn digest(&self) -> RulesDigest {

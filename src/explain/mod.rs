@@ -31,6 +31,7 @@ use self::{
 use crate::{
     classify::Classifier,
     config::{self, Config, ConfigError, Overrides, Raw},
+    event::AuditEvent,
     prepare::Policy,
     unwrap::{self, Buffers, Part},
 };
@@ -108,6 +109,32 @@ pub fn explain(
     }
 }
 
+/// Gives each audit event of a file to `take`, with its place: `line 3`, `line 4, part 2`. What is none is passed over.
+pub fn each_event(
+    file: &Path,
+    take: &mut dyn FnMut(&str, &AuditEvent<'_>),
+) -> anyhow::Result<()> {
+    let mut raw = Raw::default();
+    raw.rules.built_in = false;
+    let core = Core::new(config::meant(raw, Overrides::default())?)?;
+    let (input, meter) = (Input::named(file), Rc::new(Meter::default()));
+    let outcome = reader::read(&input, core.bytes_max(), &meter, &mut |it| {
+        let Ok(document) = it else { return };
+        let mut parts = 0;
+        core.each(&document, &mut |part| {
+            parts += 1;
+            if let Part::Audit(found) = part {
+                let place = match parts {
+                    1 => format!("line {}", document.line),
+                    _ => format!("line {}, part {parts}", document.line),
+                };
+                take(&place, found.event);
+            }
+        });
+    });
+    outcome.with_context(|| input.name())
+}
+
 /// That nobody reads any more is no error.
 fn ended(error: io::Error) -> anyhow::Result<()> {
     if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error.into()) }
@@ -144,7 +171,7 @@ impl Core {
 }
 
 /// A text for a terminal: what a client of an API server chose does not move the cursor there, nor turn the text around.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let is_bad = |it: char| {
         it.is_control() || matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };

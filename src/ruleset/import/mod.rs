@@ -1,0 +1,196 @@
+//! `k8scop rules import`: rules of others, as far as they can be taken. What cannot is told, with its reason: a rule that
+//! is dropped in silence is an attack that is missed.
+
+mod falco;
+mod sigma;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+
+use super::{Report, RulesetError, json_text};
+use crate::rules;
+
+/// Largest file that is read (bytes).
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Most files of a folder.
+const FILES_MAX: usize = 50_000;
+
+/// What `k8scop rules import` is told.
+#[derive(Debug, Default)]
+pub struct ImportOptions {
+    /// A folder of Sigma rules, a Sigma rule, or a rules file of Falco.
+    pub source: PathBuf,
+    /// The folder that they are written to.
+    pub to: PathBuf,
+    /// Write nothing.
+    pub dry_run: bool,
+    /// JSON instead of text.
+    pub json: bool,
+}
+
+/// A rule that can be taken.
+#[derive(Debug)]
+struct Draft {
+    /// The file that it came from.
+    from: String,
+    title: String,
+    /// Its new file, below the folder of rules.
+    file: PathBuf,
+    text: String,
+    /// What was changed, and what is not as it was.
+    notes: Vec<String>,
+}
+
+/// A rule that cannot be taken.
+#[derive(Debug)]
+struct Left {
+    from: String,
+    line: usize,
+    title: String,
+    why: String,
+}
+
+/// What a source holds.
+#[derive(Debug, Default)]
+struct Found {
+    drafts: Vec<Draft>,
+    left: Vec<Left>,
+    /// Rules for other logs.
+    others: usize,
+}
+
+/// Takes rules of others. It is good if none is left.
+pub fn import(options: &ImportOptions) -> Result<Report, RulesetError> {
+    let mut found = Found::default();
+    if options.source.is_dir() {
+        for path in files(&options.source)? {
+            let below = path.strip_prefix(&options.source).unwrap_or(&path).to_owned();
+            sigma::take(&path.display().to_string(), &below, &read(&path)?, &mut found);
+        }
+    } else {
+        let (name, text) = (options.source.display().to_string(), read(&options.source)?);
+        match falco::is_one(&text) {
+            true => falco::take(&name, &text, &mut found),
+            false => {
+                let file = options.source.file_name().unwrap_or_default();
+                sigma::take(&name, Path::new(file), &text, &mut found);
+            }
+        }
+    }
+    let mut taken = Vec::new();
+    let mut seen = BTreeSet::new();
+    for draft in std::mem::take(&mut found.drafts) {
+        match place(&draft, options, &mut seen) {
+            Ok(path) => taken.push((draft, path)),
+            Err(why) => {
+                let Draft { from, title, .. } = draft;
+                found.left.push(Left { from, line: 1, title, why });
+            }
+        }
+    }
+    let text = match options.json {
+        true => object(&taken, &found),
+        false => told(&taken, &found, options.dry_run),
+    };
+    Ok(Report { text, notes: Vec::new(), is_good: found.left.is_empty() })
+}
+
+/// Checks the rule once more and writes it. Nothing is overwritten.
+fn place(
+    draft: &Draft,
+    options: &ImportOptions,
+    seen: &mut BTreeSet<String>,
+) -> Result<PathBuf, String> {
+    let path = options.to.join(&draft.file);
+    let rule = rules::parse(&path.display().to_string(), &draft.text).map_err(|it| it.reason)?;
+    if !seen.insert(rule.id.clone()) {
+        return Err(format!("the id {} is that of another rule", rule.id));
+    }
+    if options.dry_run {
+        return Ok(path);
+    }
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    match read(&path) {
+        Ok(old) if old == draft.text => return Ok(path),
+        Ok(_) => return Err(format!("{} is there already, and differs", path.display())),
+        Err(_) if path.exists() => return Err(format!("{} cannot be read", path.display())),
+        Err(_) => (),
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    fs::write(&path, &draft.text).map_err(failed)?;
+    Ok(path)
+}
+
+fn read(path: &Path) -> Result<String, RulesetError> {
+    let failed = |source| RulesetError::File { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(failed)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(failed(io::Error::other(format!("a file has at most {FILE_BYTES_MAX} bytes"))));
+    }
+    Ok(text)
+}
+
+/// The YAML files of a folder and the folders in it, in order. Links to folders may go in circles and are left out.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, RulesetError> {
+    let (mut folders, mut found) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        let failed = |source| RulesetError::File { path: folder.clone(), source };
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let path = entry.path();
+            if entry.file_type().map_err(failed)?.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "yml" || it == "yaml") {
+                found.push(path);
+            }
+            if found.len() > FILES_MAX {
+                let reason = format!("a folder has at most {FILES_MAX} rule files");
+                return Err(failed(io::Error::other(reason)));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn told(taken: &[(Draft, PathBuf)], found: &Found, dry_run: bool) -> String {
+    let mut out = String::new();
+    for (draft, path) in taken {
+        out.push_str(&format!("taken  {}: {}\n", path.display(), draft.title));
+        draft.notes.iter().for_each(|it| out.push_str(&format!("         {it}\n")));
+    }
+    for Left { from, line, title, why } in &found.left {
+        out.push_str(&format!("left   {from}:{line}: {title}: {why}\n"));
+    }
+    let others = match found.others {
+        0 => String::new(),
+        others => format!(", {others} for other logs"),
+    };
+    let nothing = if dry_run { "; nothing is written" } else { "" };
+    out + &format!("{} taken, {} left{others}{nothing}\n", taken.len(), found.left.len())
+}
+
+fn object(taken: &[(Draft, PathBuf)], found: &Found) -> String {
+    let taken: Vec<_> = taken
+        .iter()
+        .map(|(it, path)| {
+            json!({"from": it.from, "title": it.title, "file": path.display().to_string(), "notes": it.notes})
+        })
+        .collect();
+    let left: Vec<_> = found
+        .left
+        .iter()
+        .map(|it| json!({"from": it.from, "line": it.line, "title": it.title, "why": it.why}))
+        .collect();
+    json_text(&json!({"taken": taken, "left": left, "other_logs": found.others}))
+}

@@ -1,0 +1,152 @@
+//! `k8scop rules lint`: what is wrong with rules, and what is missing in them.
+
+use serde_json::json;
+
+use super::{Report, RulesetError, Sources, attack, json_text};
+use crate::rules::{Condition, Field, FieldTest, Pattern, Rule, Search};
+
+/// What `k8scop rules lint` is told.
+#[derive(Debug, Default)]
+pub struct LintOptions {
+    /// Where the rules are.
+    pub sources: Sources,
+    /// A warning counts as an error.
+    pub strict: bool,
+    /// JSON instead of lines.
+    pub json: bool,
+}
+
+/// Something to mend.
+#[derive(Debug)]
+struct Finding {
+    file: String,
+    line: usize,
+    /// `None`: an error, and the rule cannot be used.
+    warning: Option<&'static str>,
+    text: String,
+}
+
+/// Checks rules. It is good if there are no errors and, when strict, no warnings.
+pub fn lint(options: &LintOptions) -> Result<Report, RulesetError> {
+    let set = options.sources.read()?;
+    let mut findings: Vec<Finding> = set
+        .errors
+        .into_iter()
+        .map(|it| Finding { file: it.file, line: it.line, warning: None, text: it.reason })
+        .collect();
+    let errors = findings.len();
+    for (place, rule) in set.rules.iter().enumerate() {
+        let text = set.files.iter().find(|it| it.0 == rule.file).map_or("", |it| it.1.as_str());
+        let mut warn = |kind: &'static str, at: &str, told: String| {
+            let file = rule.file.clone();
+            findings.push(Finding { file, line: line_of(text, rule, at), warning: Some(kind), text: told });
+        };
+        warnings(rule, &mut warn);
+        let is_same = |it: &&Rule| it.title.eq_ignore_ascii_case(&rule.title);
+        if let Some(other) = set.rules.iter().take(place).find(is_same) {
+            warn("title_twice", "title:", format!("its title is that of {}", other.file));
+        }
+    }
+    findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    let warnings = findings.len() - errors;
+    let summary =
+        format!("{} rules: {errors} errors, {warnings} warnings", set.rules.len());
+    let text = match options.json {
+        true => json_text(&json!({
+            "rules": set.rules.len(),
+            "errors": errors,
+            "warnings": warnings,
+            "findings": findings.iter().map(Finding::object).collect::<Vec<_>>(),
+        })),
+        false => findings.iter().map(Finding::told).collect::<String>() + &summary + "\n",
+    };
+    let is_good = errors == 0 && (warnings == 0 || !options.strict);
+    Ok(Report { text, notes: Vec::new(), is_good })
+}
+
+impl Finding {
+    fn told(&self) -> String {
+        let kind = match self.warning {
+            Some(kind) => format!("warning: {kind}"),
+            None => "error".to_owned(),
+        };
+        format!("{}:{}: {kind}: {}\n", self.file, self.line, self.text)
+    }
+
+    fn object(&self) -> serde_json::Value {
+        let severity = if self.warning.is_some() { "warning" } else { "error" };
+        json!({
+            "file": self.file,
+            "line": self.line,
+            "severity": severity,
+            "kind": self.warning.unwrap_or("invalid"),
+            "text": self.text,
+        })
+    }
+}
+
+fn warnings(rule: &Rule, warn: &mut dyn FnMut(&'static str, &str, String)) {
+    if rule.matching.is_empty() {
+        warn("no_match_example", "k8scop:", "it has no example that must hit it".into());
+    }
+    if rule.not_matching.is_empty() {
+        warn("no_no_match_example", "k8scop:", "it has no example that must not hit it".into());
+    }
+    if rule.advice.is_none() {
+        warn("no_advice", "k8scop:", "it says nothing of what to do next (k8scop.advice)".into());
+    }
+    if rule.falsepositives.is_empty() {
+        warn("no_false_positives", "level:", "it says nothing of what else it can be (falsepositives)".into());
+    }
+    if rule.description.is_empty() {
+        warn("no_description", "title:", "it has no description".into());
+    }
+    for tag in rule.tags.iter().filter(|it| !attack::is_known(it)) {
+        warn("unknown_tag", tag, format!("ATT&CK has no `{tag}`"));
+    }
+    if !is_found_fast(&rule.condition, &rule.searches) {
+        let fields = FAST.join(", ");
+        warn("always_tried", "condition:", format!("no text must stand in one of {fields}: it is tried on every event"));
+    }
+}
+
+/// Fields in which texts are looked for, of all rules at once.
+const FAST: [&str; 8] = [
+    "verb",
+    "objectRef.resource",
+    "objectRef.subresource",
+    "objectRef.namespace",
+    "objectRef.name",
+    "requestURI",
+    "user.username",
+    "userAgent",
+];
+
+/// Whether a text must stand in such a field whenever the rule is hit.
+fn is_found_fast(condition: &Condition, searches: &[Search]) -> bool {
+    let of_test = |test: &FieldTest| {
+        let Field::Path(path) = &test.field else { return false };
+        let mut has_text = test.patterns.iter().map(|it: &Pattern| it.literal().is_some());
+        FAST.contains(&path.as_str())
+            && !test.negated
+            && test.exists.is_none()
+            && if test.all { has_text.any(|it| it) } else { has_text.all(|it| it) }
+    };
+    match condition {
+        Condition::Search(place) => searches
+            .get(*place)
+            .is_some_and(|it| it.alternatives.iter().all(|it| it.iter().any(of_test))),
+        Condition::All(parts) => parts.iter().any(|it| is_found_fast(it, searches)),
+        Condition::Any(parts) => parts.iter().all(|it| is_found_fast(it, searches)),
+        Condition::Not(_) => false,
+    }
+}
+
+/// The line on which `token` stands, from where the rule begins on.
+fn line_of(text: &str, rule: &Rule, token: &str) -> usize {
+    let start = text.lines().position(|it| it.contains(&rule.id)).unwrap_or(0);
+    // A title may stand before the id.
+    let start = if token == "title:" { start.saturating_sub(1) } else { start };
+    let found = text.lines().enumerate().skip(start).find(|(_, it)| it.contains(token));
+    found.map_or(start, |it| it.0) + 1
+}

@@ -1,0 +1,109 @@
+//! Where rules come from, and which one is meant.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::RulesetError;
+use crate::{
+    config::{self, ConfigError, Raw, RuleSources},
+    rules::{Rule, RuleError},
+};
+
+/// Where rules come from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// A configuration: the rules that it names.
+    pub config: Option<PathBuf>,
+    /// Rule files or folders, in place of all others. [`BUILT_IN`] are those that come with the program.
+    pub paths: Vec<PathBuf>,
+}
+
+/// What stands for the rules that come with the program.
+pub(super) const BUILT_IN: &str = "built-in";
+
+/// Rule files as they were read.
+#[derive(Debug)]
+pub(super) struct Set {
+    /// Name and text of each.
+    pub(super) files: Vec<(String, String)>,
+    /// The rules in them.
+    pub(super) rules: Vec<Rule>,
+    /// What is wrong with others.
+    pub(super) errors: Vec<RuleError>,
+}
+
+impl Sources {
+    pub(super) fn read(&self) -> Result<Set, RulesetError> {
+        let mut raw = match &self.config {
+            None => Raw::default(),
+            Some(path) => read_config(path)?,
+        };
+        if !self.paths.is_empty() {
+            let is_built_in = |it: &PathBuf| it.as_os_str() == BUILT_IN;
+            raw.rules.built_in = self.paths.iter().any(is_built_in);
+            raw.rules.paths = self.paths.iter().filter(|it| !is_built_in(it)).cloned().collect();
+        }
+        let mut texts = RuleSources::new(&raw.rules).read()?;
+        let files = texts.files().to_vec();
+        if files.is_empty() {
+            return Err(RulesetError::Usage("there are no rules (*.yml, *.yaml) in it".into()));
+        }
+        let errors = match texts.compile() {
+            Ok(rules) => return Ok(Set { files, rules, errors: Vec::new() }),
+            Err(ConfigError::Rules(errors)) => errors,
+            Err(error) => return Err(error.into()),
+        };
+        // What can be said of the others is said all the same.
+        texts.leave_out(&errors.iter().map(|it| it.file.clone()).collect());
+        let rules = texts.compile().unwrap_or_default();
+        Ok(Set { files, rules, errors })
+    }
+
+    /// The rules; an error if one of them cannot be used.
+    pub(super) fn rules(&self) -> Result<Vec<Rule>, RulesetError> {
+        let set = self.read()?;
+        match set.errors.is_empty() {
+            true => Ok(set.rules),
+            false => Err(ConfigError::Rules(set.errors).into()),
+        }
+    }
+}
+
+fn read_config(path: &Path) -> Result<Raw, ConfigError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    config::parse(&text).map_err(|(line, reason)| ConfigError::Syntax {
+        path: path.to_owned(),
+        line,
+        reason,
+    })
+}
+
+/// The place of the rule that is called so: by its id or its title, or by a part of one title only.
+pub fn find(rules: &[Rule], name: &str) -> Result<usize, RulesetError> {
+    let wanted = name.trim().to_lowercase();
+    let is_it = |it: &Rule| it.id.to_lowercase() == wanted || it.title.to_lowercase() == wanted;
+    let exact = rules.iter().position(is_it);
+    let near: Vec<usize> = rules
+        .iter()
+        .enumerate()
+        .filter(|(_, it)| !wanted.is_empty() && it.title.to_lowercase().contains(&wanted))
+        .map(|(place, _)| place)
+        .collect();
+    match (exact, near.as_slice()) {
+        (Some(place), _) => Ok(place),
+        (None, [place]) => Ok(*place),
+        (None, []) => Err(RulesetError::Usage(format!(
+            "no rule has the id or title `{name}`: `k8scop rules list` shows all"
+        ))),
+        (None, many) => {
+            let titles = many.iter().filter_map(|it| rules.get(*it)).map(|it| it.title.as_str());
+            Err(RulesetError::Usage(format!(
+                "`{name}` is in several titles: {}",
+                titles.collect::<Vec<_>>().join("; ")
+            )))
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! `k8scop rules show`: all of a rule, for a reader.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Report, RulesetError, Sources, attack, find, json_text, words};
+use crate::{
+    classify::{kubectl, sentence},
+    event::AuditEvent,
+    json as text_json,
+    rules::{Condition, Example, FieldTest, Level, OncePer, Part, Rule},
+};
+
+/// What `k8scop rules show` is told.
+#[derive(Debug, Default)]
+pub struct ShowOptions {
+    /// Where the rules are.
+    pub sources: Sources,
+    /// An id, a title, or a file.
+    pub name: String,
+    /// JSON instead of text.
+    pub json: bool,
+}
+
+/// Shows one rule, or all of a file.
+pub fn show(options: &ShowOptions) -> Result<Report, RulesetError> {
+    let path = Path::new(&options.name);
+    let rules = match path.is_file() {
+        true => Sources { config: None, paths: vec![path.to_owned()] }.rules()?,
+        false => options.sources.rules()?,
+    };
+    let of_file = |it: &&Rule| {
+        let file = Path::new(&it.file);
+        path.is_file() || file.ends_with(path) || file.file_stem() == Some(path.as_os_str())
+    };
+    let mut found: Vec<&Rule> = rules.iter().filter(of_file).collect();
+    if found.is_empty() {
+        found.extend(rules.get(find(&rules, &options.name)?));
+    }
+    let text = match options.json {
+        true => json_text(&found.iter().map(|it| object(it)).collect()),
+        false => found.iter().map(|it| told(it)).collect::<Vec<_>>().join("\n"),
+    };
+    Ok(Report { text, notes: Vec::new(), is_good: true })
+}
+
+/// What is made of an example.
+struct Seen {
+    kubectl: Option<String>,
+    reason: String,
+}
+
+impl Seen {
+    fn new(rule: &Rule, example: &Example) -> Self {
+        let text = example.event.to_string();
+        let event = AuditEvent::new(&text, text_json::members(&text).collect());
+        Self { kubectl: kubectl(&event), reason: sentence(&event, &rule.reason) }
+    }
+}
+
+/// The fields that the rule looks at, in order of their first place.
+fn fields(rule: &Rule) -> Vec<String> {
+    let tests = rule.searches.iter().flat_map(|it| it.alternatives.iter().flatten());
+    let mut all: Vec<String> = Vec::new();
+    for field in tests.map(|it: &FieldTest| it.field.to_string()) {
+        if !all.contains(&field) {
+            all.push(field);
+        }
+    }
+    all
+}
+
+/// The sentence of its alerts, as the rule writes it.
+fn template(rule: &Rule) -> String {
+    let parts = rule.reason.parts.iter().map(|it| match it {
+        Part::Text(text) => text.clone(),
+        Part::Field(field) => format!("{{{field}}}"),
+    });
+    parts.collect()
+}
+
+fn told(rule: &Rule) -> String {
+    let level = match rule.level {
+        Level::Informational => "informational: labels the event, no alert".to_owned(),
+        level => format!("{}: an alert of severity {}", level.name(), level.severity()),
+    };
+    let once = match rule.once_per {
+        OncePer::Stage => "for each stage of a request",
+        OncePer::Request => "once for a request",
+    };
+    let tactics = attack::tactics(rule).into_iter().map(|it| it.1.to_owned());
+    let attack = tactics.chain(attack::techniques(rule)).collect::<Vec<_>>().join(", ");
+    let mut out = vec![rule.title.clone()];
+    let mut row = |name: &str, text: &str| {
+        if !text.is_empty() {
+            out.push(format!("  {name:<8} {text}"));
+        }
+    };
+    row("id", &rule.id);
+    row("level", &level);
+    row("told", once);
+    row("attack", &attack);
+    row("detects", &rule.detects.join(", "));
+    row("author", &rule.author);
+    row("file", &rule.file);
+    row("says", &template(rule));
+    row("advice", rule.advice.as_deref().unwrap_or_default());
+    row("fields", &fields(rule).join(", "));
+    let mut section = |name: &str, lines: Vec<String>| {
+        if !lines.is_empty() {
+            out.push(format!("\n  {name}"));
+            out.extend(lines.into_iter().map(|it| format!("    {it}")));
+        }
+    };
+    section("description", rule.description.lines().map(str::to_owned).collect());
+    section("is hit when", words::condition(rule));
+    section("may also be", rule.falsepositives.clone());
+    section("must hit", examples(rule, &rule.matching));
+    section("must not hit", examples(rule, &rule.not_matching));
+    section("references", rule.references.clone());
+    out.push(String::new());
+    out.join("\n")
+}
+
+fn examples(rule: &Rule, examples: &[Example]) -> Vec<String> {
+    let mut out = Vec::new();
+    for example in examples {
+        let seen = Seen::new(rule, example);
+        out.push(example.name.clone());
+        out.extend(seen.kubectl.map(|it| format!("  kubectl {it}")));
+        out.push(format!("  {}", seen.reason));
+    }
+    out
+}
+
+fn object(rule: &Rule) -> Value {
+    let examples = |all: &[Example]| -> Value {
+        let one = |it: &Example| {
+            let seen = Seen::new(rule, it);
+            json!({"name": it.name, "kubectl": seen.kubectl, "reason": seen.reason, "event": it.event})
+        };
+        all.iter().map(one).collect()
+    };
+    json!({
+        "id": rule.id,
+        "title": rule.title,
+        "level": rule.level.name(),
+        "severity": rule.level.severity(),
+        "alert": rule.level > Level::Informational,
+        "once_per": match rule.once_per { OncePer::Stage => "stage", OncePer::Request => "request" },
+        "tactics": attack::tactics(rule).iter().map(|it| it.1).collect::<Vec<_>>(),
+        "techniques": attack::techniques(rule),
+        "tags": rule.tags,
+        "description": rule.description,
+        "author": rule.author,
+        "file": rule.file,
+        "references": rule.references,
+        "falsepositives": rule.falsepositives,
+        "detects": rule.detects,
+        "reason": template(rule),
+        "advice": rule.advice,
+        "fields": fields(rule),
+        "condition": condition(rule, &rule.condition),
+        "examples": {"match": examples(&rule.matching), "no_match": examples(&rule.not_matching)},
+    })
+}
+
+/// `{"all": […]}`, `{"any": […]}`, `{"not": …}` or a selection: `{"selection": NAME, "any": [[LINE, …], …]}`.
+fn condition(rule: &Rule, it: &Condition) -> Value {
+    let many = |parts: &[Condition]| parts.iter().map(|it| condition(rule, it)).collect::<Value>();
+    match it {
+        Condition::All(parts) => json!({"all": many(parts)}),
+        Condition::Any(parts) => json!({"any": many(parts)}),
+        Condition::Not(part) => json!({"not": condition(rule, part)}),
+        Condition::Search(place) => {
+            let Some(search) = rule.searches.get(*place) else { return Value::Null };
+            let lines = |it: &Vec<FieldTest>| it.iter().map(words::line).collect::<Vec<_>>();
+            let any: Vec<_> = search.alternatives.iter().map(lines).collect();
+            json!({"selection": search.name, "any": any})
+        }
+    }
+}
