@@ -23,6 +23,7 @@ use crate::{
     dead_letter::{self, DeadLetterError, Replayed},
     demo, explain, export,
     rules::Level,
+    ruleset,
     setup::{self, SetupError},
 };
 
@@ -96,8 +97,18 @@ of CloudWatch (`aws logs`, files in S3) and answers of _search, in gzip or not.
             reason  the alert's sentence
             why     selection, holds, field, value, pattern
                     holds is false for what stands under a `not`
-  document  what is stored
-What there is not is null.";
+  misses    with --rule and --near those that it does not: id, title, level,
+            lines, no_one_element, why
+            lines   how many would have to come out otherwise
+            no_one_element  each line of the selection holds, but not all of
+                    them for one element of an array
+            why     the first line that does not hold; holds is true for what
+                    stands under a `not` and fits
+  document  what is stored; not with --rule
+What there is not is null.
+
+Example:
+  k8scop explain audit.ndjson --rule 'Secret read'";
 
 const SCAN_HELP: &str = "\
 Files are read as by `k8scop explain`. An alert is told once for each request, or for each of its stages, as its rule \
@@ -129,6 +140,12 @@ struct ExplainArgs {
     /// For a person, or one JSON object an event
     #[arg(long, value_enum, default_value_t = ExplainFormat::Text)]
     format: ExplainFormat,
+    /// Tell only of this rule, by its id or title: why it is hit, or why not
+    #[arg(long, value_name = "ID|TITLE")]
+    rule: Option<String>,
+    /// Tell also of rules that are nearly hit: all their lines hold but one
+    #[arg(long, conflicts_with = "rule")]
+    near: bool,
     #[command(flatten)]
     look: LookArgs,
 }
@@ -493,12 +510,21 @@ fn explain_file(args: &ExplainArgs) -> ExitCode {
         Ok(config) => config,
         Err(error) => return told(&error),
     };
+    let about = match &args.rule {
+        Some(name) => match ruleset::find(&config.rules, name) {
+            Ok(place) => explain::About::Rule(place),
+            Err(error) => return rules::failed(&error),
+        },
+        None if args.near => explain::About::Near,
+        None => explain::About::Hits,
+    };
     if args.file.as_os_str() == "-" && io::stdin().is_terminal() {
         eprintln!("reading standard input: type events, end with Ctrl-D");
     }
     let options = explain::ExplainOptions {
         file: args.file.clone(),
         json: args.format == ExplainFormat::Json,
+        about,
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
     match explain::explain(&options, config, &mut out) {

@@ -43,7 +43,7 @@ impl Classifier {
 }
 
 /// Whether the condition comes out as wanted; if so, its grounds are appended, else nothing is.
-fn why<'r>(
+pub(super) fn why<'r>(
     view: &View<'_>,
     condition: &Condition,
     searches: &'r [Search],
@@ -146,7 +146,7 @@ fn fits(view: &View<'_>, test: &FieldTest) -> Option<Vec<Fit>> {
 }
 
 /// The first value of the field that is as it should be. What is no text has none to look at.
-fn value(
+pub(super) fn value(
     view: &View<'_>,
     test: &FieldTest,
     is_it: impl Fn(Option<&str>) -> bool,
@@ -166,7 +166,7 @@ fn value(
 }
 
 /// All that the line would take.
-fn wanted(test: &FieldTest) -> String {
+pub(super) fn wanted(test: &FieldTest) -> String {
     if let Some(exists) = test.exists {
         return format!("exists: {exists}");
     }
@@ -320,7 +320,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
-        /// A rule is explained if and only if it is hit, and grounds say only what is so.
+        /// A rule is explained if and only if it is hit, and a miss if and only if it is not.
         #[test]
         fn explained_is_hit(
             selections in [selection(), selection(), selection()],
@@ -335,6 +335,9 @@ mod tests {
                 let reasons = classifier.explain(&event, 0);
                 let hit = classifier.classify(&event).hits == [0];
                 prop_assert_eq!(reasons.is_some(), hit, "{} on {}", detection, text);
+                let miss = classifier.miss(&event, 0);
+                prop_assert_eq!(miss.is_none(), hit, "{} on {}", detection, text);
+                prop_assert!(miss.is_none_or(|it| it.lines > 0 && !it.reasons.is_empty()));
                 prop_assert!(!hit || reasons.is_some_and(|it| !it.is_empty()));
             }
         }

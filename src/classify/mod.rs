@@ -10,6 +10,7 @@ mod fields;
 mod kubectl;
 mod literals;
 mod matcher;
+mod miss;
 #[cfg(test)]
 mod oracle;
 mod plain;
@@ -21,3 +22,4 @@ pub use explain::Reason;
 pub use fields::sentence;
 pub use kubectl::kubectl;
 pub use matcher::{Classifier, Verdict, fits};
+pub use miss::Miss;

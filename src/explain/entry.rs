@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Core,
+    About, Core,
     split::{Bad, Document, Form},
     way,
 };
@@ -42,6 +42,7 @@ pub(super) struct Entry {
     pub(super) id: Option<String>,
     pub(super) kubectl: Option<String>,
     pub(super) rules: Vec<Hit>,
+    pub(super) misses: Vec<NoHit>,
     pub(super) document: Option<Box<RawValue>>,
     /// Who did what, in one line.
     #[serde(skip)]
@@ -70,6 +71,19 @@ pub(super) struct Why {
     pub(super) pattern: String,
 }
 
+/// A rule that was not hit, and why.
+#[derive(Debug, Serialize)]
+pub(super) struct NoHit {
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) level: &'static str,
+    /// How many lines would have to come out otherwise.
+    pub(super) lines: usize,
+    /// Its lines hold, but not for one element of an array.
+    pub(super) no_one_element: bool,
+    pub(super) why: Vec<Why>,
+}
+
 impl From<Reason<'_>> for Why {
     fn from(it: Reason<'_>) -> Self {
         let Reason { selection, holds, field, value, pattern } = it;
@@ -91,7 +105,12 @@ impl Entry {
 }
 
 /// Tells each part of a document to `show`.
-pub(super) fn of(core: &Core, document: &Document<'_>, show: &mut dyn FnMut(&Entry)) {
+pub(super) fn of(
+    core: &Core,
+    document: &Document<'_>,
+    about: About,
+    show: &mut dyn FnMut(&Entry),
+) {
     let mut scratch = Scratch::default();
     let mut parts = 0;
     core.each(document, &mut |part| {
@@ -99,7 +118,7 @@ pub(super) fn of(core: &Core, document: &Document<'_>, show: &mut dyn FnMut(&Ent
         let mut entry = Entry { line: document.line, part: parts, ..Entry::default() };
         let index = document.action.index.clone();
         match part {
-            Part::Audit(found) => audit(core, document, &found, &mut scratch, &mut entry),
+            Part::Audit(found) => audit(core, document, &found, about, &mut scratch, &mut entry),
             Part::Line(line) => of_line(core, document, &line, &mut scratch, &mut entry),
             Part::Piece(piece) => of_piece(core, document, &piece, &mut scratch, &mut entry),
             Part::Broken(unread) => {
@@ -146,6 +165,7 @@ fn audit(
     core: &Core,
     document: &Document<'_>,
     found: &Found<'_>,
+    about: About,
     scratch: &mut Scratch,
     entry: &mut Entry,
 ) {
@@ -184,8 +204,17 @@ fn audit(
         None => policy.ids == Ids::Audit,
     };
     entry.id = if makes_id { Some(prepare::made_id(found, None)) } else { id };
-    entry.rules = hits.iter().filter_map(|it| hit(core, found, *it)).collect();
-    entry.document = RawValue::from_string(text).ok();
+    let is_told = |it: &&usize| !matches!(about, About::Rule(rule) if rule != **it);
+    entry.rules = hits.iter().filter(is_told).filter_map(|it| hit(core, found, *it)).collect();
+    entry.misses = match about {
+        About::Hits => Vec::new(),
+        About::Rule(rule) => no_hit(core, event, rule, false).into_iter().collect(),
+        About::Near => {
+            (0..core.classifier.rules().len()).filter_map(|it| no_hit(core, event, it, true)).collect()
+        }
+    };
+    // What is asked of one rule is not about the document.
+    entry.document = RawValue::from_string(text).ok().filter(|_| !matches!(about, About::Rule(_)));
     entry.request = Some(request(event));
     entry.kubectl = kubectl;
 }
@@ -201,6 +230,19 @@ fn hit(core: &Core, found: &Found<'_>, place: usize) -> Option<Hit> {
         alert: core.policy.alerting.is_alert(level),
         reason: classify::sentence(event, &rule.reason),
         why: why.into_iter().map(Into::into).collect(),
+    })
+}
+
+fn no_hit(core: &Core, event: &AuditEvent<'_>, place: usize, only_near: bool) -> Option<NoHit> {
+    let rule = core.classifier.rules().get(place)?;
+    let miss = core.classifier.miss(event, place).filter(|it| !only_near || it.is_near())?;
+    Some(NoHit {
+        id: rule.id.clone(),
+        title: rule.title.clone(),
+        level: rule.level.name(),
+        lines: miss.lines,
+        no_one_element: miss.no_one_element,
+        why: miss.reasons.into_iter().map(Into::into).collect(),
     })
 }
 

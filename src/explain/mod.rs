@@ -43,6 +43,20 @@ pub struct ExplainOptions {
     pub file: PathBuf,
     /// One JSON object for each event.
     pub json: bool,
+    /// Which rules are told of.
+    pub about: About,
+}
+
+/// Which rules `k8scop explain` tells of, beside those that are hit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum About {
+    /// No others.
+    #[default]
+    Hits,
+    /// Those of which all lines but one hold.
+    Near,
+    /// Only the one at this place: hit, or why not.
+    Rule(usize),
 }
 
 /// The configuration of a command that sends nothing: without what reaching others needs, such as credentials, which may
@@ -96,7 +110,7 @@ pub fn explain(
         }
     };
     let outcome = reader::read(&input, core.bytes_max(), &meter, &mut |it| match it {
-        Ok(document) => entry::of(&core, &document, &mut show),
+        Ok(document) => entry::of(&core, &document, options.about, &mut show),
         Err(bad) => show(&Entry::bad(&bad)),
     });
     match failed {

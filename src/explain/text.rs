@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    entry::{Entry, Hit},
+    entry::{Entry, Hit, NoHit},
     plain,
 };
 use crate::json;
@@ -32,11 +32,14 @@ pub(super) fn write(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
     row("kubectl", &short(entry.kubectl.as_deref().unwrap_or_default()))?;
     row("index", entry.index.as_deref().unwrap_or_default())?;
     row("_id", entry.id.as_deref().unwrap_or_default())?;
-    if entry.kind == "audit" && entry.rules.is_empty() {
+    if entry.kind == "audit" && entry.rules.is_empty() && entry.document.is_some() {
         row("rules", "none")?;
     }
     for hit in &entry.rules {
         rule(hit, out)?;
+    }
+    for miss in &entry.misses {
+        no_hit(miss, out)?;
     }
     if let Some(document) = &entry.document {
         writeln!(out, "  document")?;
@@ -72,6 +75,28 @@ fn rule(hit: &Hit, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "              {}", plain(&text))?;
     }
     Ok(())
+}
+
+fn no_hit(miss: &NoHit, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "  {:<9} {} ({})", "no hit", plain(&miss.title), miss.level)?;
+    writeln!(out, "            {}", miss.id)?;
+    for why in &miss.why {
+        let value = why.value.as_deref().map_or("absent".to_owned(), short);
+        let text = match (miss.no_one_element, why.holds) {
+            (true, _) => format!("{}: its lines hold, but not all for one element", why.selection),
+            (_, true) => {
+                format!("not {}: {} is {value}, fits {}", why.selection, why.field, short(&why.pattern))
+            }
+            (_, false) => {
+                format!("{}: {} is {value}, wanted {}", why.selection, why.field, short(&why.pattern))
+            }
+        };
+        writeln!(out, "              {}", plain(&text))?;
+    }
+    match miss.lines {
+        1 => Ok(()),
+        lines => writeln!(out, "              and {} more lines do not fit", lines - 1),
+    }
 }
 
 fn short(text: &str) -> String {

@@ -158,8 +158,10 @@ fn check_formula(
             check.field
         )),
         "in" => {
-            let outside = and(exists(), text("|neq", whole(), !denied));
-            Ok(Formula::All(vec![exists(), Formula::Not(Box::new(outside))]))
+            let last = ours.name.rsplit('.').next().unwrap_or_default();
+            let named = |word: &str, it| Formula::Named(format!("{word}_{last}"), Box::new(it));
+            let other = named("other", and(exists(), text("|neq", whole(), !denied)));
+            Ok(Formula::All(vec![named("has", exists()), Formula::Not(Box::new(other))]))
         }
         "!=" => Ok(and(exists(), text("|neq", whole(), !denied))),
         "contains" | "icontains" => Ok(text("|contains", escaped(values), denied)),
