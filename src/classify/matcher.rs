@@ -40,12 +40,23 @@ impl Classifier {
     #[must_use]
     pub fn classify(&self, event: &AuditEvent<'_>) -> Verdict {
         let view = View::new(event);
-        let mut alive = self.all.clone();
-        self.shape.cut(&view, &mut alive);
-        if !alive.is_empty() {
-            self.literals.cut(&view, &mut alive, self.rules.len());
-        }
+        let alive = self.alive(&view);
         Verdict { hits: alive.iter().filter(|it| self.holds(&view, *it)).collect() }
+    }
+
+    /// The rules that are looked at for this event; the others are passed over.
+    #[must_use]
+    pub fn tried(&self, event: &AuditEvent<'_>) -> Vec<usize> {
+        self.alive(&View::new(event)).iter().collect()
+    }
+
+    fn alive(&self, view: &View<'_>) -> Bits {
+        let mut alive = self.all.clone();
+        self.shape.cut(view, &mut alive);
+        if !alive.is_empty() {
+            self.literals.cut(view, &mut alive, self.rules.len());
+        }
+        alive
     }
 
     /// Which rules the event hits, every rule tried line by line: what [`Self::classify`] must say too.

@@ -151,9 +151,9 @@ mod tests {
             let value = it.value.as_deref().unwrap_or("-");
             format!("{}: {} = {value} {fits} {}", it.selection, it.field, it.pattern)
         };
-        let found = miss.as_ref().map(|it| {
-            (it.reasons.iter().map(shown).collect::<Vec<_>>(), it.lines, it.is_near())
-        });
+        let found = miss
+            .as_ref()
+            .map(|it| (it.reasons.iter().map(shown).collect::<Vec<_>>(), it.lines, it.is_near()));
         let expected = expected.map(|(reasons, lines, near)| {
             (reasons.iter().map(ToString::to_string).collect::<Vec<_>>(), lines, near)
         });
@@ -178,7 +178,11 @@ mod tests {
             EVENT,
             Some((&["a: verb = list not get"], 3, false)),
         );
-        check("  a: {objectRef.name: x}\n  condition: a", EVENT, Some((&["a: objectRef.name = - not x"], 1, false)));
+        check(
+            "  a: {objectRef.name: x}\n  condition: a",
+            EVENT,
+            Some((&["a: objectRef.name = - not x"], 1, false)),
+        );
         check("  a: {verb: list}\n  condition: a", EVENT, None);
     }
 

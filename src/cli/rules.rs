@@ -41,7 +41,7 @@ pub(super) enum RulesCommand {
 const LINT_HELP: &str = "\
 An error is a rule that cannot be used. A warning names what is missing or odd: no_match_example, no_no_match_example, \
 no_advice, no_false_positives, no_description, unknown_tag (ATT&CK has no such tactic or technique), title_twice, \
-always_tried (no text by which it can be passed over: it costs time with every event), never_holds.
+always_tried (nothing by which it can be passed over: it costs time with every event), odd (what the reader of rules says).
 
 Example:
   k8scop rules lint my-rules --strict

@@ -105,12 +105,7 @@ impl Entry {
 }
 
 /// Tells each part of a document to `show`.
-pub(super) fn of(
-    core: &Core,
-    document: &Document<'_>,
-    about: About,
-    show: &mut dyn FnMut(&Entry),
-) {
+pub(super) fn of(core: &Core, document: &Document<'_>, about: About, show: &mut dyn FnMut(&Entry)) {
     let mut scratch = Scratch::default();
     let mut parts = 0;
     core.each(document, &mut |part| {
@@ -209,9 +204,9 @@ fn audit(
     entry.misses = match about {
         About::Hits => Vec::new(),
         About::Rule(rule) => no_hit(core, event, rule, false).into_iter().collect(),
-        About::Near => {
-            (0..core.classifier.rules().len()).filter_map(|it| no_hit(core, event, it, true)).collect()
-        }
+        About::Near => (0..core.classifier.rules().len())
+            .filter_map(|it| no_hit(core, event, it, true))
+            .collect(),
     };
     // What is asked of one rule is not about the document.
     entry.document = RawValue::from_string(text).ok().filter(|_| !matches!(about, About::Rule(_)));

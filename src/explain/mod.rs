@@ -124,10 +124,7 @@ pub fn explain(
 }
 
 /// Gives each audit event of a file to `take`, with its place: `line 3`, `line 4, part 2`. What is none is passed over.
-pub fn each_event(
-    file: &Path,
-    take: &mut dyn FnMut(&str, &AuditEvent<'_>),
-) -> anyhow::Result<()> {
+pub fn each_event(file: &Path, take: &mut dyn FnMut(&str, &AuditEvent<'_>)) -> anyhow::Result<()> {
     let mut raw = Raw::default();
     raw.rules.built_in = false;
     let core = Core::new(config::meant(raw, Overrides::default())?)?;

@@ -85,10 +85,20 @@ fn no_hit(miss: &NoHit, out: &mut dyn Write) -> io::Result<()> {
         let text = match (miss.no_one_element, why.holds) {
             (true, _) => format!("{}: its lines hold, but not all for one element", why.selection),
             (_, true) => {
-                format!("not {}: {} is {value}, fits {}", why.selection, why.field, short(&why.pattern))
+                format!(
+                    "not {}: {} is {value}, fits {}",
+                    why.selection,
+                    why.field,
+                    short(&why.pattern)
+                )
             }
             (_, false) => {
-                format!("{}: {} is {value}, wanted {}", why.selection, why.field, short(&why.pattern))
+                format!(
+                    "{}: {} is {value}, wanted {}",
+                    why.selection,
+                    why.field,
+                    short(&why.pattern)
+                )
             }
         };
         writeln!(out, "              {}", plain(&text))?;

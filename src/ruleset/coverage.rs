@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{Report, RulesetError, Sources, json_text, table};
+use super::{Report, RulesetError, Sources, clean, json_text, table};
 
 /// Largest survey (bytes).
 const SURVEY_BYTES_MAX: u64 = 16 << 20;
@@ -78,27 +78,33 @@ impl Idea {
 /// Counts what the rules cover.
 pub fn coverage(options: &CoverageOptions) -> Result<Report, RulesetError> {
     let rules = options.sources.rules()?;
-    let (sets, mut ideas) = survey(&read(&options.against)?)
-        .map_err(|reason| RulesetError::Usage(format!("{}: {reason}", options.against.display())))?;
+    let (sets, mut ideas) = survey(&read(&options.against)?).map_err(|reason| {
+        RulesetError::Usage(format!("{}: {reason}", options.against.display()))
+    })?;
     let not_visible = not_visible().map_err(RulesetError::Events)?;
     let mut notes = Vec::new();
     for rule in &rules {
         for id in &rule.detects {
             match ideas.iter_mut().find(|it| it.id == *id) {
                 Some(idea) => idea.covered_by.push(rule.id.clone()),
-                None => notes.push(format!("{}: detects {id}, and the survey has no such id", rule.file)),
+                None => notes
+                    .push(format!("{}: detects {id}, and the survey has no such id", rule.file)),
             }
         }
     }
     for idea in &mut ideas {
         idea.why_not = not_visible.get(&idea.id).cloned();
         if let (Some(_), Some(rule)) = (&idea.why_not, idea.covered_by.first()) {
-            notes.push(format!("{} is said not to be visible, and the rule {rule} covers it", idea.id));
+            notes.push(format!(
+                "{} is said not to be visible, and the rule {rule} covers it",
+                idea.id
+            ));
         }
     }
     let mut total = Count::default();
     let mut by_tactic = BTreeMap::<&str, Count>::new();
-    let mut by_set: Vec<(&str, Count)> = sets.iter().map(|it| (it.as_str(), Count::default())).collect();
+    let mut by_set: Vec<(&str, Count)> =
+        sets.iter().map(|it| (it.as_str(), Count::default())).collect();
     for idea in &ideas {
         total.add(idea);
         by_tactic.entry(&idea.tactic).or_default().add(idea);
@@ -110,7 +116,7 @@ pub fn coverage(options: &CoverageOptions) -> Result<Report, RulesetError> {
     }
     let text = match options.json {
         true => object(&ideas, &sets, total, &by_tactic, &by_set),
-        false => told(&ideas, total, &by_tactic, &by_set),
+        false => clean(&told(&ideas, total, &by_tactic, &by_set)),
     };
     Ok(Report { text, notes, is_good: true })
 }
@@ -149,7 +155,11 @@ fn survey(text: &str) -> Result<(Vec<String>, Vec<Idea>), String> {
     let (mut ideas, mut seen) = (Vec::new(), BTreeSet::new());
     for (line, row) in rows {
         if row.len() != header.len() {
-            return Err(format!("line {line}: {} columns, the first line has {}", row.len(), header.len()));
+            return Err(format!(
+                "line {line}: {} columns, the first line has {}",
+                row.len(),
+                header.len()
+            ));
         }
         let cell = |place: usize| row.get(place).map_or("", |it| it.trim()).to_owned();
         if cell(id).is_empty() || !seen.insert(cell(id)) {

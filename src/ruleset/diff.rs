@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Report, RulesetError, Sources, json_text};
+use super::{Report, RulesetError, Sources, clean, json_text};
 use crate::{classify::Classifier, explain, rules::Rule};
 
 /// Most places of one rule that are told.
@@ -46,7 +46,8 @@ struct Hits {
 /// Compares two sets of rules, by their ids.
 pub fn diff(options: &DiffOptions) -> Result<Report, RulesetError> {
     let rules = |path: &Path| Sources { config: None, paths: vec![path.to_owned()] }.rules();
-    let (old, new) = (Classifier::new(rules(&options.old)?)?, Classifier::new(rules(&options.new)?)?);
+    let (old, new) =
+        (Classifier::new(rules(&options.old)?)?, Classifier::new(rules(&options.new)?)?);
     let lacks = |rules: &[Rule], rule: &Rule| !rules.iter().any(|it| it.id == rule.id);
     let added: Vec<&Rule> = new.rules().iter().filter(|it| lacks(old.rules(), it)).collect();
     let removed: Vec<&Rule> = old.rules().iter().filter(|it| lacks(new.rules(), it)).collect();
@@ -65,7 +66,7 @@ pub fn diff(options: &DiffOptions) -> Result<Report, RulesetError> {
     };
     let text = match options.json {
         true => object(&added, &removed, &changed, hits.as_ref()),
-        false => told(&added, &removed, &changed, hits.as_ref()),
+        false => clean(&told(&added, &removed, &changed, hits.as_ref())),
     };
     Ok(Report { text, notes: Vec::new(), is_good: true })
 }
@@ -161,7 +162,10 @@ fn told(
         for it in hits.values() {
             let places = it.places.join("; ");
             let (more, fewer) = (it.more, it.fewer);
-            out.push_str(&format!("hits     {}: {more} more, {fewer} fewer ({places})\n", it.title));
+            out.push_str(&format!(
+                "hits     {}: {more} more, {fewer} fewer ({places})\n",
+                it.title
+            ));
         }
         out.push_str(&format!("{events} events: the hits of {} rules differ\n", hits.len()));
     }

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Report, RulesetError, Sources, attack, json_text};
-use crate::rules::{Condition, Field, FieldTest, Pattern, Rule, Search};
+use super::{Report, RulesetError, Sources, attack, clean, json_text};
+use crate::{classify::Classifier, event::AuditEvent, json::members, rules::Rule};
 
 /// What `k8scop rules lint` is told.
 #[derive(Debug, Default)]
@@ -35,30 +35,42 @@ pub fn lint(options: &LintOptions) -> Result<Report, RulesetError> {
         .map(|it| Finding { file: it.file, line: it.line, warning: None, text: it.reason })
         .collect();
     let errors = findings.len();
-    for (place, rule) in set.rules.iter().enumerate() {
+    let classifier = Classifier::new(set.rules)?;
+    let rules = classifier.rules();
+    let any_event = AuditEvent::new(ANY_EVENT, members(ANY_EVENT).collect());
+    let always_tried = classifier.tried(&any_event);
+    for (place, rule) in rules.iter().enumerate() {
         let text = set.files.iter().find(|it| it.0 == rule.file).map_or("", |it| it.1.as_str());
         let mut warn = |kind: &'static str, at: &str, told: String| {
             let file = rule.file.clone();
-            findings.push(Finding { file, line: line_of(text, rule, at), warning: Some(kind), text: told });
+            findings.push(Finding {
+                file,
+                line: line_of(text, rule, at),
+                warning: Some(kind),
+                text: told,
+            });
         };
         warnings(rule, &mut warn);
+        if always_tried.contains(&place) {
+            let told = "no text and no verb, resource or status must be there: it is looked at for every event";
+            warn("always_tried", "condition:", told.into());
+        }
         let is_same = |it: &&Rule| it.title.eq_ignore_ascii_case(&rule.title);
-        if let Some(other) = set.rules.iter().take(place).find(is_same) {
+        if let Some(other) = rules.iter().take(place).find(is_same) {
             warn("title_twice", "title:", format!("its title is that of {}", other.file));
         }
     }
     findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     let warnings = findings.len() - errors;
-    let summary =
-        format!("{} rules: {errors} errors, {warnings} warnings", set.rules.len());
+    let summary = format!("{} rules: {errors} errors, {warnings} warnings", rules.len());
     let text = match options.json {
         true => json_text(&json!({
-            "rules": set.rules.len(),
+            "rules": rules.len(),
             "errors": errors,
             "warnings": warnings,
             "findings": findings.iter().map(Finding::object).collect::<Vec<_>>(),
         })),
-        false => findings.iter().map(Finding::told).collect::<String>() + &summary + "\n",
+        false => clean(&(findings.iter().map(Finding::told).collect::<String>() + &summary + "\n")),
     };
     let is_good = errors == 0 && (warnings == 0 || !options.strict);
     Ok(Report { text, notes: Vec::new(), is_good })
@@ -96,7 +108,11 @@ fn warnings(rule: &Rule, warn: &mut dyn FnMut(&'static str, &str, String)) {
         warn("no_advice", "k8scop:", "it says nothing of what to do next (k8scop.advice)".into());
     }
     if rule.falsepositives.is_empty() {
-        warn("no_false_positives", "level:", "it says nothing of what else it can be (falsepositives)".into());
+        warn(
+            "no_false_positives",
+            "level:",
+            "it says nothing of what else it can be (falsepositives)".into(),
+        );
     }
     if rule.description.is_empty() {
         warn("no_description", "title:", "it has no description".into());
@@ -104,43 +120,10 @@ fn warnings(rule: &Rule, warn: &mut dyn FnMut(&'static str, &str, String)) {
     for tag in rule.tags.iter().filter(|it| !attack::is_known(it)) {
         warn("unknown_tag", tag, format!("ATT&CK has no `{tag}`"));
     }
-    if !is_found_fast(&rule.condition, &rule.searches) {
-        let fields = FAST.join(", ");
-        warn("always_tried", "condition:", format!("no text must stand in one of {fields}: it is tried on every event"));
-    }
 }
 
-/// Fields in which texts are looked for, of all rules at once.
-const FAST: [&str; 8] = [
-    "verb",
-    "objectRef.resource",
-    "objectRef.subresource",
-    "objectRef.namespace",
-    "objectRef.name",
-    "requestURI",
-    "user.username",
-    "userAgent",
-];
-
-/// Whether a text must stand in such a field whenever the rule is hit.
-fn is_found_fast(condition: &Condition, searches: &[Search]) -> bool {
-    let of_test = |test: &FieldTest| {
-        let Field::Path(path) = &test.field else { return false };
-        let mut has_text = test.patterns.iter().map(|it: &Pattern| it.literal().is_some());
-        FAST.contains(&path.as_str())
-            && !test.negated
-            && test.exists.is_none()
-            && if test.all { has_text.any(|it| it) } else { has_text.all(|it| it) }
-    };
-    match condition {
-        Condition::Search(place) => searches
-            .get(*place)
-            .is_some_and(|it| it.alternatives.iter().all(|it| it.iter().any(of_test))),
-        Condition::All(parts) => parts.iter().any(|it| is_found_fast(it, searches)),
-        Condition::Any(parts) => parts.iter().all(|it| is_found_fast(it, searches)),
-        Condition::Not(_) => false,
-    }
-}
+/// An event that no rule is about: those that are looked at for it are looked at for nearly all events.
+const ANY_EVENT: &str = r#"{"stage":"ResponseComplete","verb":"?","requestURI":"?","user":{"username":"system:node:?"},"objectRef":{"resource":"?"},"responseStatus":{"code":200}}"#;
 
 /// The line on which `token` stands, from where the rule begins on.
 fn line_of(text: &str, rule: &Rule, token: &str) -> usize {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Report, RulesetError, Sources, attack, json_text, table};
+use super::{Report, RulesetError, Sources, attack, clean, json_text, table};
 use crate::rules::{Level, Rule};
 
 /// What `k8scop rules list` is told.
@@ -37,7 +37,7 @@ pub fn list(options: &ListOptions) -> Result<Report, RulesetError> {
                 true => String::new(),
                 false => table(&["TACTIC", "LEVEL", "TITLE", "TECHNIQUES", "FILE"], rows) + "\n",
             };
-            format!("{rows}{}{all} rules\n", shown.len())
+            clean(&format!("{rows}{}{all} rules\n", shown.len()))
         }
     };
     Ok(Report { text, notes: Vec::new(), is_good: true })

@@ -72,6 +72,11 @@ fn json_text(value: &serde_json::Value) -> String {
     format!("{value:#}\n")
 }
 
+/// Text for a terminal: what a rule of others says does not move the cursor there.
+fn clean(text: &str) -> String {
+    text.split('\n').map(crate::explain::plain).collect::<Vec<_>>().join("\n")
+}
+
 /// A table without lines.
 fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     use comfy_table::{ContentArrangement, Table, presets::NOTHING};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Report, RulesetError, Sources, attack, find, json_text, words};
+use super::{Report, RulesetError, Sources, attack, clean, find, json_text, words};
 use crate::{
     classify::{kubectl, sentence},
     event::AuditEvent,
@@ -40,7 +40,7 @@ pub fn show(options: &ShowOptions) -> Result<Report, RulesetError> {
     }
     let text = match options.json {
         true => json_text(&found.iter().map(|it| object(it)).collect()),
-        false => found.iter().map(|it| told(it)).collect::<Vec<_>>().join("\n"),
+        false => clean(&found.iter().map(|it| told(it)).collect::<Vec<_>>().join("\n")),
     };
     Ok(Report { text, notes: Vec::new(), is_good: true })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Report, RulesetError, Sources, json_text};
+use super::{Report, RulesetError, Sources, clean, json_text};
 use crate::rules_test::{self, Case, Tested, counts};
 
 /// How it is told.
@@ -21,7 +21,7 @@ pub enum TestFormat {
 pub fn test(sources: &Sources, format: TestFormat) -> Result<Report, RulesetError> {
     let tested = rules_test::run(sources.rules()?)?;
     let text = match format {
-        TestFormat::Text => text(&tested),
+        TestFormat::Text => clean(&text(&tested)),
         TestFormat::Json => json_of(&tested),
         TestFormat::Junit => junit(&tested),
     };
@@ -69,9 +69,7 @@ fn json_of(tested: &[Tested]) -> String {
             })
         })
         .collect();
-    json_text(
-        &json!({"rules": tested.len(), "passed": passed, "failed": failed, "tests": tests}),
-    )
+    json_text(&json!({"rules": tested.len(), "passed": passed, "failed": failed, "tests": tests}))
 }
 
 fn junit(tested: &[Tested]) -> String {

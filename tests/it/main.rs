@@ -32,6 +32,7 @@ mod poison;
 mod push;
 mod real;
 mod reload;
+mod rules;
 mod setup;
 mod shippers;
 mod smuggling;

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{Report, RulesetError, json_text};
+use super::{Report, RulesetError, clean, json_text};
 use crate::rules;
 
 /// Largest file that is read (bytes).
@@ -96,7 +96,7 @@ pub fn import(options: &ImportOptions) -> Result<Report, RulesetError> {
     }
     let text = match options.json {
         true => object(&taken, &found),
-        false => told(&taken, &found, options.dry_run),
+        false => clean(&told(&taken, &found, options.dry_run)),
     };
     Ok(Report { text, notes: Vec::new(), is_good: found.left.is_empty() })
 }

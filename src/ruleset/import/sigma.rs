@@ -43,7 +43,8 @@ pub(super) fn take(name: &str, below: &Path, text: &str, found: &mut Found) {
     let logsource = head.get("logsource").and_then(Value::as_mapping);
     let product = logsource.and_then(|it| get(it, "product"));
     let service = logsource.and_then(|it| get(it, "service"));
-    if product.as_deref() != Some("kubernetes") || service.as_deref().is_some_and(|it| it != "audit")
+    if product.as_deref() != Some("kubernetes")
+        || service.as_deref().is_some_and(|it| it != "audit")
     {
         found.others += 1;
         return;
@@ -53,7 +54,8 @@ pub(super) fn take(name: &str, below: &Path, text: &str, found: &mut Found) {
         found.left.push(left(error.line, &title, error.reason));
         return;
     }
-    let header = format!("# From {name}, by k8scop rules import. Its licence is that of its source.\n");
+    let header =
+        format!("# From {name}, by k8scop rules import. Its licence is that of its source.\n");
     found.drafts.push(Draft {
         from: name.to_owned(),
         title,
@@ -111,8 +113,14 @@ mod tests {
         for (line, expected) in [
             ("    apiGroup: apps", Some("    objectRef.apiGroup: apps")),
             ("    - hostPath: '*'", Some("    - k8scop.host_path: '*'")),
-            ("    capabilities|contains: x", Some("    k8scop.container.securityContext.capabilities.add|contains: x")),
-            ("    responseStatus.code: 'ALLOW'", Some("    annotations.authorization.k8s.io/decision: allow")),
+            (
+                "    capabilities|contains: x",
+                Some("    k8scop.container.securityContext.capabilities.add|contains: x"),
+            ),
+            (
+                "    responseStatus.code: 'ALLOW'",
+                Some("    annotations.authorization.k8s.io/decision: allow"),
+            ),
             ("    responseStatus.code: 403", None),
             ("    objectRef.apiGroup: apps", None),
             ("  selection:", None),

@@ -59,7 +59,7 @@ pub(super) fn parse(text: &str) -> Result<Expr, String> {
     parser.skip();
     match parser.rest.is_empty() {
         true => Ok(expr),
-        false => Err(format!("the condition should end before `{}`", parser.here())),
+        false => Err(format!("the condition should end before {}", parser.here())),
     }
 }
 
@@ -74,7 +74,10 @@ impl<'a> Parser<'a> {
 
     /// The next few characters, for errors.
     fn here(&self) -> String {
-        self.rest.chars().take(24).collect()
+        match self.rest.trim_start() {
+            "" => "its end".to_owned(),
+            rest => format!("`{}`", rest.chars().take(24).collect::<String>()),
+        }
     }
 
     fn take(&mut self, text: &str) -> bool {
@@ -135,7 +138,7 @@ impl<'a> Parser<'a> {
             let inner = self.any(depth + 1)?;
             return match self.take(")") {
                 true => Ok(inner),
-                false => Err(format!("a parenthesis is not closed before `{}`", self.here())),
+                false => Err(format!("a parenthesis is not closed before {}", self.here())),
             };
         }
         self.check()
@@ -147,14 +150,14 @@ impl<'a> Parser<'a> {
         let start = self.here();
         let name = self.run(is_name);
         if name.is_empty() {
-            return Err(format!("a field or a macro is expected before `{start}`"));
+            return Err(format!("a field or a macro is expected before {start}"));
         }
         if matches!(name, "tolower" | "toupper") && self.take("(") {
             self.skip();
             let field = self.run(is_name).to_owned();
             let argument = self.argument()?;
             if !self.take(")") {
-                return Err(format!("a parenthesis is not closed before `{}`", self.here()));
+                return Err(format!("a parenthesis is not closed before {}", self.here()));
             }
             return self.asked(field, argument, true);
         }
@@ -196,7 +199,7 @@ impl<'a> Parser<'a> {
             return check(sign, vec![value]);
         }
         let Some(word) = WORDS.into_iter().find(|it| self.take_word(it)) else {
-            return Err(format!("an operator is expected before `{}`", self.here()));
+            return Err(format!("an operator is expected before {}", self.here()));
         };
         if !matches!(word, "in" | "intersects" | "pmatch") {
             let value = self.value()?;
@@ -210,7 +213,7 @@ impl<'a> Parser<'a> {
         while !self.take(")") {
             values.push(self.value()?);
             if !self.take(",") && !self.rest.trim_start().starts_with(')') {
-                return Err(format!("a list is not closed before `{}`", self.here()));
+                return Err(format!("a list is not closed before {}", self.here()));
             }
         }
         check(word, values)
@@ -238,11 +241,11 @@ impl<'a> Parser<'a> {
                     other => text.push(other),
                 }
             }
-            return Err(format!("a quote is not closed: `{}`", self.here()));
+            return Err(format!("a quote is not closed: {}", self.here()));
         }
         let text = self.run(|it| !it.is_whitespace() && !"()\"'=,".contains(it));
         match text.is_empty() {
-            true => Err(format!("a value is expected before `{}`", self.here())),
+            true => Err(format!("a value is expected before {}", self.here())),
             false => Ok(Word { text: text.to_owned(), is_quoted: false }),
         }
     }

@@ -115,9 +115,7 @@ const SUBJECTS: [(&str, &str); 3] = [
 
 /// Our field for one of Falco's, or why there is none.
 pub(super) fn ours(field: &str, argument: Option<&str>) -> Result<Ours, String> {
-    let found = |name: &str, shape, of| {
-        Ok(Ours { name: name.to_owned(), shape, of, beside: None })
-    };
+    let found = |name: &str, shape, of| Ok(Ours { name: name.to_owned(), shape, of, beside: None });
     match (field, argument) {
         ("ka.uri.param", Some(name)) => {
             return found(&format!("k8scop.query.{name}"), Shape::One, Of::Value);
@@ -158,7 +156,8 @@ pub(super) fn ours(field: &str, argument: Option<&str>) -> Result<Ours, String> 
         _ => (),
     }
     let container = field.strip_prefix("ka.req.pod.").and_then(|it| it.split_once('.'));
-    if let Some((list @ ("containers" | "initContainers" | "ephemeralContainers"), of)) = container {
+    if let Some((list @ ("containers" | "initContainers" | "ephemeralContainers"), of)) = container
+    {
         if of == "image.repository" {
             let name = format!("k8scop.pod.spec.{list}.image");
             return found(&name, Shape::Elements, Of::Repository);
@@ -188,7 +187,8 @@ pub(super) fn ours(field: &str, argument: Option<&str>) -> Result<Ours, String> 
 
 /// The path of a JSON pointer: `/objectRef/name` is `objectRef.name`.
 fn path(pointer: &str) -> Result<String, String> {
-    let names = pointer.strip_prefix('/').ok_or_else(|| format!("`{pointer}` is no JSON pointer"))?;
+    let names =
+        pointer.strip_prefix('/').ok_or_else(|| format!("`{pointer}` is no JSON pointer"))?;
     let names: Vec<_> =
         names.split('/').map(|it| it.replace("~1", "/").replace("~0", "~")).collect();
     let is_number = |it: &String| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());

@@ -109,7 +109,12 @@ impl Maker<'_> {
     }
 
     /// The values, with lists in place of their names.
-    fn values(&mut self, words: &[Word], depth: usize, out: &mut Vec<String>) -> Result<(), String> {
+    fn values(
+        &mut self,
+        words: &[Word],
+        depth: usize,
+        out: &mut Vec<String>,
+    ) -> Result<(), String> {
         self.count(words.len())?;
         let names = self.names;
         for word in words {
@@ -141,7 +146,9 @@ fn check_formula(
     let is_folded = check.folded || matches!(operator, "icontains" | "iglob");
     // Sigma's texts have no case. What keeps a rule from being hit must not fit more than it did.
     let is_cased = |denied: bool| {
-        denied && !is_folded && values.iter().any(|it| it.bytes().any(|it| it.is_ascii_alphabetic()))
+        denied
+            && !is_folded
+            && values.iter().any(|it| it.bytes().any(|it| it.is_ascii_alphabetic()))
     };
     let text = |modifier: &str, values: Vec<String>, denied: bool| {
         let case = if is_cased(denied) { "|cased" } else { "" };

@@ -24,6 +24,9 @@ pub(super) fn is_one(text: &str) -> bool {
         .is_ok_and(|items| items.iter().any(|it| keys.iter().any(|key| it.contains_key(*key))))
 }
 
+/// What rules are for that do not say it.
+const SYSCALL: &str = "syscall";
+
 /// A rule, with all that was appended.
 #[derive(Clone, Debug, Default)]
 struct Rule {
@@ -60,8 +63,11 @@ struct Items {
 
 /// Takes the rules of a file.
 pub(super) fn take(file: &str, text: &str, found: &mut Found) {
-    let left = |line: usize, title: &str, why: String| {
-        Left { from: file.to_owned(), line, title: title.to_owned(), why }
+    let left = |line: usize, title: &str, why: String| Left {
+        from: file.to_owned(),
+        line,
+        title: title.to_owned(),
+        why,
     };
     let list: Vec<Mapping> = match yaml_serde::from_str(text) {
         Ok(list) => list,
@@ -73,14 +79,18 @@ pub(super) fn take(file: &str, text: &str, found: &mut Found) {
     let mut items = Items::default();
     for item in &list {
         if let Err((title, why)) = items.add(item, text) {
-            found.left.push(left(line_of(text, "", &title), &title, why));
+            let is_it = |line: &str| line.trim_start_matches(['-', ' ']).starts_with(&title);
+            let line = text.lines().position(is_it).map_or(1, |it| it + 1);
+            found.left.push(left(line, &title, why));
         }
     }
     let macros: HashMap<String, Result<Expr, String>> =
         items.macros.iter().map(|(name, text)| (name.clone(), condition::parse(text))).collect();
     let names = Names { macros: &macros, lists: &items.lists };
     for rule in &items.rules {
-        if rule.source != "k8s_audit" {
+        // What changes a rule of another file need not say for which logs that is.
+        let is_unsaid = rule.error.is_some() && rule.source == SYSCALL;
+        if rule.source != "k8s_audit" && !is_unsaid {
             found.others += 1;
             continue;
         }
@@ -91,12 +101,11 @@ pub(super) fn take(file: &str, text: &str, found: &mut Found) {
     }
 }
 
-/// The line that names an item.
-fn line_of(text: &str, kind: &str, name: &str) -> usize {
+/// The line that names a rule.
+fn line_of(text: &str, name: &str) -> usize {
     let is_it = |line: &str| {
-        let line = line.trim_start_matches(['-', ' ']);
-        let rest = line.strip_prefix(kind).map_or(line, |it| it.trim_start_matches([':', ' ']));
-        rest.trim().trim_matches(['"', '\'']) == name
+        let rest = line.trim_start_matches(['-', ' ']).strip_prefix("rule:");
+        rest.is_some_and(|it| it.trim().trim_matches(['"', '\'']) == name)
     };
     text.lines().position(is_it).map_or(1, |it| it + 1)
 }
@@ -123,7 +132,8 @@ fn words(value: &Value) -> Vec<Word> {
 
 fn in_parentheses(word: &Word) -> Vec<Word> {
     let inner = word.text.strip_prefix('(').and_then(|it| it.strip_suffix(')'));
-    let one = |it: &str| Word { text: it.trim().trim_matches(['"', '\'']).to_owned(), is_quoted: false };
+    let one =
+        |it: &str| Word { text: it.trim().trim_matches(['"', '\'']).to_owned(), is_quoted: false };
     match inner {
         Some(inner) => inner.split(',').map(one).collect(),
         None => vec![word.clone()],
@@ -142,7 +152,11 @@ impl Items {
             match how.as_deref() {
                 Some("append") => true,
                 Some(_) => false,
-                None => item.get("append").and_then(Value::as_bool).unwrap_or(false),
+                // The older way knows these only.
+                None => {
+                    matches!(key, "condition" | "items" | "exceptions")
+                        && item.get("append").and_then(Value::as_bool).unwrap_or(false)
+                }
             }
         };
         if let Some(name) = get("list") {
@@ -179,12 +193,8 @@ impl Items {
         let is_change = item.contains_key("append")
             || item.contains_key("override")
             || !item.contains_key("condition");
-        let new = Rule {
-            line: line_of(text, "rule", &name),
-            name,
-            source: "syscall".into(),
-            ..Rule::default()
-        };
+        let new =
+            Rule { line: line_of(text, &name), name, source: SYSCALL.into(), ..Rule::default() };
         let rule = match place.and_then(|it| self.rules.get_mut(it)) {
             Some(old) => {
                 if !is_change {
@@ -452,8 +462,13 @@ mod tests {
 
     #[test]
     fn sentences() {
-        let (text, notes) = reason("Pod *%ka.target.name of %ka.user.name. cmd=%ka.uri.param[command] x=%ka.req.configmap.obj 5%");
-        assert_eq!(text, "Pod {objectRef.name} of {user.username}. cmd={k8scop.query.command} x=- 5%");
+        let (text, notes) = reason(
+            "Pod *%ka.target.name of %ka.user.name. cmd=%ka.uri.param[command] x=%ka.req.configmap.obj 5%",
+        );
+        assert_eq!(
+            text,
+            "Pod {objectRef.name} of {user.username}. cmd={k8scop.query.command} x=- 5%"
+        );
         assert_eq!(notes, ["the sentence is without %ka.req.configmap.obj"]);
     }
 
