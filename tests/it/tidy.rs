@@ -6,8 +6,18 @@ use std::{
 };
 
 /// Rooms that must stay free of I/O, so that they can be fuzzed, benchmarked and moved.
-const PURE: &[&str] =
-    &["alerts", "bulk", "unwrap", "classify", "rules", "correlate", "rules_test", "event", "json", "prepare"];
+const PURE: &[&str] = &[
+    "alerts",
+    "bulk",
+    "unwrap",
+    "classify",
+    "rules",
+    "correlate",
+    "rules_test",
+    "event",
+    "json",
+    "prepare",
+];
 const IMPURE: &[&str] = &[
     "tokio",
     "hyper",
