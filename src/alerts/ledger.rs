@@ -77,7 +77,7 @@ pub enum Ruling {
 pub struct Claim {
     window: Window,
     length_ms: i64,
-    user: u64,
+    user: Option<u64>,
 }
 
 /// An alert that is held.
@@ -181,7 +181,8 @@ struct Gate<'p> {
     key: u128,
     length_ms: i64,
     told_max: u32,
-    spares_users: bool,
+    /// Whoever is behind it: the first of each passes.
+    spared: Option<u64>,
     suppress: Option<(&'p Suppress, Vec<String>)>,
 }
 
@@ -233,7 +234,6 @@ impl Ledger {
         if state.recent.get(asked.id) == Some(Fate::Told) {
             return Ruling::Tell(Vec::new());
         }
-        let user = short_hash(asked.event.user_name.as_deref().unwrap_or_default());
         let mut claims = Vec::with_capacity(gates.len());
         for gate in gates {
             let window = match (gate.find(&state.windows, asked), gate.find(&draft.windows, asked))
@@ -250,15 +250,14 @@ impl Ledger {
                 let of_known = known.iter().flat_map(|it| &it.users);
                 of_known.chain(local.iter().flat_map(|it| &it.users))
             };
-            let is_spared = gate.spares_users
-                && !users().any(|it| *it == user)
+            let is_spared = gate.spared.is_some_and(|it| !users().any(|user| *user == it))
                 && users().count() < SPARED_USERS_MAX;
             if told >= gate.told_max && !is_spared {
                 let leader = local.filter(|_| known.is_none()).map(|it| it.leader);
                 drop(state);
                 return Ruling::Hold(draft.hold(asked, gate, window, leader));
             }
-            claims.push(Claim { window, length_ms: gate.length_ms, user });
+            claims.push(Claim { window, length_ms: gate.length_ms, user: gate.spared });
         }
         drop(state);
         for claim in &claims {
@@ -286,23 +285,26 @@ impl Ledger {
                 key: hash(&parts),
                 length_ms: i64::from(suppress.for_s) * 1000,
                 told_max: 1,
-                spares_users: false,
+                spared: None,
                 suppress: Some((suppress, values)),
             });
         }
         let rate = &self.policy.rate;
         if level <= rate.max_level {
-            let gate = |reason, key, told_max| Gate {
+            let gate = |reason, key, told_max, spared| Gate {
                 reason,
                 key,
                 length_ms: MINUTE_MS,
                 told_max,
-                spares_users: true,
+                spared: Some(spared),
                 suppress: None,
             };
+            let user = asked.event.user_name.as_deref().unwrap_or_default();
             let key = hash(&["rule", asked.index, &rule.id, asked.cluster]);
-            gates.push(gate(Reason::RatePerRule, key, rate.per_rule));
-            gates.push(gate(Reason::RateTotal, hash(&["total", asked.index]), rate.total));
+            gates.push(gate(Reason::RatePerRule, key, rate.per_rule, short_hash(&[user])));
+            // Storms of some rules must not hide what another one tells.
+            let (key, who) = (hash(&["total", asked.index]), short_hash(&[&rule.id, user]));
+            gates.push(gate(Reason::RateTotal, key, rate.total, who));
         }
         gates
     }
@@ -444,10 +446,7 @@ impl Draft {
             leader: slot,
         });
         local.told += 1;
-        let adds_user = local.users.len() < SPARED_USERS_MAX && !local.users.contains(&claim.user);
-        if adds_user {
-            local.users.push(claim.user);
-        }
+        let adds_user = add(&mut local.users, claim.user);
         self.steps.push(Step { window: claim.window, is_new, adds_user });
     }
 
@@ -500,9 +499,7 @@ impl State {
         }
         if let Some(known) = self.windows.get_mut(&claim.window) {
             known.told = known.told.saturating_add(1);
-            if known.users.len() < SPARED_USERS_MAX && !known.users.contains(&claim.user) {
-                known.users.push(claim.user);
-            }
+            add(&mut known.users, claim.user);
         }
     }
 
@@ -589,7 +586,17 @@ fn hash(parts: &[&str]) -> u128 {
     all.finalize().iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
-fn short_hash(text: &str) -> u64 {
-    let hash = hash(&[text]);
-    u64::try_from(hash >> 64).unwrap_or_default()
+fn short_hash(parts: &[&str]) -> u64 {
+    u64::try_from(hash(parts) >> 64).unwrap_or_default()
+}
+
+/// Adds a user, if there is room. Whether it is new.
+fn add(users: &mut Vec<u64>, user: Option<u64>) -> bool {
+    match user {
+        Some(user) if users.len() < SPARED_USERS_MAX && !users.contains(&user) => {
+            users.push(user);
+            true
+        }
+        _ => false,
+    }
 }

@@ -65,7 +65,7 @@ pub struct Suppress {
 /// Most alerts of a minute, of what is not suppressed.
 ///
 /// A minute in which one rule of a middling level fires 100 times in one cluster is a storm: nobody reads them one by one,
-/// and a hundred are enough to see what it is. It hides nobody all the same: the first alert of every user of that
+/// and a hundred are enough to see what it is. It hides nobody all the same: the first alert of every user and rule in that
 /// minute passes (as long as there are not too many of these either), the summary names users, what is high or critical
 /// always passes, and each event keeps its label.
 #[derive(Clone, Debug)]

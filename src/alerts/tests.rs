@@ -216,7 +216,12 @@ fn all_rules_together_are_capped() {
     let mut desk = Desk::new(Policy { rate, ..Policy::default() }, "low");
     assert_eq!((0..10).filter(|it| desk.ask(*it, "a", 100)).count(), 3);
     assert_eq!(desk.settle(200, |_| true), 7);
-    assert_eq!(desk.due(260)[0]["k8scop"]["held"]["reason"], "rate_total");
+    desk.rules[0].id = "other".into();
+    assert!(desk.ask(10, "a", 100) && !desk.ask(11, "a", 100), "the first of another rule passes");
+    assert_eq!(desk.settle(200, |_| true), 1);
+    let due = desk.due(260);
+    assert_eq!(due.len(), 2, "each rule has a summary of its own");
+    assert_eq!(due[0]["k8scop"]["held"]["reason"], "rate_total");
 }
 
 #[test]

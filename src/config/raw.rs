@@ -394,8 +394,8 @@ pub struct RawAlerts {
     pub routes: Vec<RawRoute>,
     /// Alerts that say the same: one is told, the others are counted, and a summary tells how many; the first that fits.
     pub suppress: Vec<RawSuppress>,
-    /// Most alerts a minute. What is beyond is counted, and a summary tells how many. The first alert of each user in that
-    /// minute passes all the same, if these are not too many.
+    /// Most alerts a minute. What is beyond is counted, and a summary tells how many. The first alert of each rule and
+    /// user in that minute passes all the same, if these are not too many.
     pub rate: RawRate,
 }
 
