@@ -195,14 +195,17 @@ mod tests {
 
     #[test]
     fn bits_behind_the_last_byte_hide_nothing() {
-        let whole = BASE64.encode(format!("{}x", masters()).repeat(1));
-        let text = BASE64.encode(format!("{}xy", masters()));
-        for encoded in [whole, text].iter().filter(|it| it.ends_with('=')) {
+        let pem = masters();
+        for behind in ["x", "xy", "xyz"] {
+            let encoded = BASE64.encode(format!("{pem}{behind}"));
             let bare = encoded.trim_end_matches('=');
+            let padding = "=".repeat(encoded.len() - bare.len());
+            if padding.is_empty() {
+                continue;
+            }
             let (start, last) = bare.split_at(bare.len() - 1);
             let next = char::from(last.as_bytes()[0] + 1);
-            let changed = format!("{start}{next}{}", &encoded[bare.len()..]);
-            assert!(is_masters(&changed), "{changed}");
+            assert!(is_masters(&format!("{start}{next}{padding}")), "{behind}");
         }
     }
 

@@ -236,7 +236,8 @@ impl<'r> Reader<'r> {
                 one(number.map(|it| Pattern::Number(order, it)))
             }
             Reading::Time(part, order) => {
-                let number = written.parse().map_err(|_| format!("`{written}` is no whole number"));
+                let number = written.parse().ok();
+                let number = number.ok_or_else(|| format!("`{written}` is no whole number"));
                 one(number.map(|it| Pattern::Time(part, order, it)))
             }
             Reading::Field(place) => {

@@ -224,11 +224,8 @@ fn read(document: &Document, options: &Options, lists: &Lists) -> Result<Rule, W
         Level::Medium
     });
     let (searches, condition) = reader.detection(members.required("detection")?, &[])?;
-    let extra = members.get("k8scop").map(|it| Extra::read(it, options)).transpose()?;
-    let extra = match extra {
-        Some(extra) => extra,
-        None => Extra::default(),
-    };
+    let extra = members.get("k8scop").map(|it| Extra::read(it, options));
+    let extra = extra.transpose()?.unwrap_or_default();
     let reason = match extra.reason {
         Some(reason) => reason,
         None => Template::parse(REASON).map_err(|error| document.root.wrong(error))?,
