@@ -177,7 +177,7 @@ mod tests {
         wrong(
             "overrides:\n- {rules: [a]}\n- {rules: [a], risk_score: 101}\n\
              routes:\n- {min_level: low, index: ../x}\n- {min_level: low, index: .x}\n\
-             suppress:\n- {rules: [], for: 1h}\n- {rules: [a], by: [user.name], for: 1h}\n- {rules: [a], for: 25h}\n- {rules: [a], for: -1s}\n\
+             suppress:\n- {rules: [], for: 1h}\n- {rules: [a], by: [user.nam], for: 1h}\n- {rules: [a], for: 25h}\n- {rules: [a], for: -1s}\n\
              rate: {per_rule: 0}",
             &[
                 "alerts.overrides[0]: give a level",
@@ -186,7 +186,7 @@ mod tests {
                 "alerts.routes[1].index",
                 "alerts.suppress[0].rules",
                 "alerts.suppress[1].by: ",
-                "did you mean `user.username`",
+                "did you mean `user.name`",
                 "alerts.suppress[2].for: `25h`",
                 "alerts.suppress[3].for: `-1s`",
                 "alerts.rate.per_rule",

@@ -343,6 +343,45 @@ mod tests {
     }
 
     #[test]
+    fn lists_come_from_values_and_files_and_are_read_again() {
+        let folder = Folder::new();
+        folder.put("people.txt", "# on call\nalice\n%robots%\n");
+        folder.put("robots.yml", "- bot-1\n- 7\n");
+        folder.put(
+            "r.yml",
+            "title: t\nid: i\nlevel: low\nlogsource: {product: kubernetes, service: audit}\n\
+             detection: {a: {user.username|expand: ['%people%', '%more%']}, condition: a}",
+        );
+        let raw = |more: &str| -> RawRules {
+            let path = folder.0.display();
+            let text = format!(
+                "{{built_in: false, paths: ['{path}/r.yml'], lists: {{people: {path}/people.txt, robots: {path}/robots.yml, more: {more}}}}}"
+            );
+            yaml_serde::from_str(&text).unwrap()
+        };
+        let sources = RuleSources::new(&raw("[bob, 403, true]"));
+        let before = sources.read().unwrap();
+        let rules = before.compile().unwrap();
+        let patterns = &rules[0].searches[0].alternatives[0][0].patterns;
+        let shown: Vec<_> = patterns.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["alice", "bot-1", "7", "bob", "403", "true"]);
+        folder.put("robots.yml", "- bot-2\n");
+        assert_ne!(before.digest(), sources.read().unwrap().digest());
+        let only_list: RawRules = yaml_serde::from_str("{lists: {a: b.txt}}").unwrap();
+        assert!(RuleSources::new(&only_list).has_files());
+
+        let compiled = |more: &str| {
+            let read = RuleSources::new(&raw(more)).read();
+            read.and_then(|it| it.compile()).unwrap_err().to_string()
+        };
+        assert!(compiled("['%more%']").contains("rules.lists: list `more` holds itself"));
+        assert!(compiled("[[x]]").contains("rules.lists.more: its values must be texts"));
+        assert!(compiled("/not/there").contains("/not/there: "));
+        folder.put("robots.yml", "a: 1");
+        assert!(compiled("[]").contains("robots.yml: 1:1: it must be a list of texts"));
+    }
+
+    #[test]
     fn what_is_no_file_is_not_waited_for() {
         let folder = Folder::new();
         let _listener = std::os::unix::net::UnixListener::bind(folder.0.join("x.yml")).unwrap();

@@ -112,7 +112,7 @@ const KNOWN: &[(&str, Option<&[&str]>)] = &[
 const OURS: &str = "k8scop.";
 
 /// Our own fields; what ends in a dot goes on with a name or a path.
-const OWN: &[&str] = &[
+pub(super) const OWN: &[&str] = &[
     "path",
     "query.",
     "command",

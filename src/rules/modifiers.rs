@@ -37,7 +37,7 @@ pub(super) struct Modifiers {
     pub(super) negated: bool,
 }
 
-const NAMES: &[&str] = &[
+pub(super) const NAMES: &[&str] = &[
     "contains",
     "startswith",
     "endswith",

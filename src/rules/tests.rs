@@ -318,3 +318,107 @@ fn a_hundred_thousand_rules_are_refused_at_once() {
     assert!(wrong[0].contains(&format!("more than {RULES_MAX}")), "{wrong:?}");
     assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
+
+/// Every rule that comes with the program, changed at random: told with a place that is there, or read.
+#[test]
+fn broken_texts_are_told_with_a_place_in_them() {
+    let rounds = std::env::var("K8SCOP_TEST_ROUNDS").ok().and_then(|it| it.parse().ok());
+    let mut random = fastrand::Rng::with_seed(7);
+    let parts = [
+        "[", "]", "{", "}", ":", "\n", "  ", "- ", "|", "&a ", "*a", "'", "\"", "#", "!!x ", "%",
+        "?", "\t", "---\n", ">", "é", "\0", "@", "`", ",",
+    ];
+    for round in 0..rounds.unwrap_or(500) {
+        let (_, text) = BUILT_IN[round % BUILT_IN.len()];
+        let mut text: Vec<char> = text.chars().collect();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..text.len());
+            match random.u8(..3) {
+                0 => drop(text.drain(at..text.len().min(at + random.usize(1..40)))),
+                1 => {
+                    let part = parts[random.usize(..parts.len())].chars();
+                    drop(text.splice(at..at, part));
+                }
+                _ => text.truncate(at + 1),
+            }
+            if text.is_empty() {
+                text.push(' ');
+            }
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(wrong) =
+            assemble(&[("r.yml".into(), text.clone())], &Options::default(), &Lists::default())
+        {
+            for error in wrong {
+                let line = text.lines().nth(error.line - 1).unwrap_or_default();
+                let last = text.lines().count().max(1);
+                assert!((1..=last).contains(&error.line), "{error} of {last} lines\n{text}");
+                assert!((1..=line.chars().count() + 2).contains(&error.column), "{error}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn texts_made_to_be_slow_are_not() {
+    let start = std::time::Instant::now();
+    let size = FILE_BYTES_MAX / 4;
+    for (before, part) in [
+        ("a: ", "["),
+        ("a: ", "{"),
+        ("", "- "),
+        ("", "? "),
+        ("a: ", "{a: "),
+        ("a: \"", "\\n"),
+        ("a: '", "''"),
+        ("a: |\n", "\n"),
+        ("a: >\n", " x\n"),
+        ("a: ", "x y "),
+        ("a: ", "x:"),
+        ("a: [", "x,"),
+        ("a: [", "&a x,"),
+        ("a: &a x\nb: [", "*a,"),
+        ("", "---\n"),
+        ("", "a\n"),
+        ("", "%A b\n"),
+        ("a: !", "!"),
+        ("# ", "#"),
+        ("a: [", "\"a\":b,"),
+        ("", "\t"),
+        ("a: ", "\u{feff}"),
+    ] {
+        let text = format!("{before}{}", part.repeat(size / part.len()));
+        drop(assemble(&[("r.yml".into(), text)], &Options::default(), &Lists::default()));
+    }
+    let keys: String = (0..20_000).map(|it| format!("k{it}: 1\n")).collect();
+    assemble(&[("r.yml".into(), keys)], &Options::default(), &Lists::default()).unwrap_err();
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
+
+#[test]
+fn the_reference_tells_all_of_it() {
+    let text = include_str!("../../docs/rules.md");
+    let names = names::all().chain(modifiers::NAMES.iter().copied());
+    let own = field::OWN.iter().map(|it| it.trim_end_matches('.'));
+    let missing: Vec<&str> = names
+        .filter(|it| !text.contains(&format!("`{it}`")))
+        .chain(own.filter(|it| !text.contains(&format!("`k8scop.{it}"))))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    for limit in [
+        VALUES_MAX,
+        RULE_VALUES_MAX,
+        CONDITION_TERMS_MAX,
+        RULES_MAX,
+        limits::YAML_NODES_MAX,
+        limits::LIST_VALUES_MAX,
+        limits::LISTS_MAX,
+    ] {
+        let digits = limit.to_string();
+        let shown = match digits.len() {
+            0..=3 => digits,
+            length => format!("{},{}", &digits[..length - 3], &digits[length - 3..]),
+        };
+        assert!(text.contains(&shown), "{shown}");
+    }
+}

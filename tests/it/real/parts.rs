@@ -16,11 +16,8 @@ pub const FILEBEAT: &str = "K8SCOP_TEST_FILEBEAT";
 pub const PROMTOOL: &str = "K8SCOP_TEST_PROMTOOL";
 /// Folder into which `scripts/kubernetes capture` has just written.
 pub const CAPTURE: &str = "K8SCOP_TEST_CAPTURE";
-<<<<<<< HEAD
 /// Folder into which `scripts/kubernetes capture-rules` has just written.
 pub const RULES_CAPTURE: &str = "K8SCOP_TEST_RULES_CAPTURE";
-=======
->>>>>>> e0b37c8 (tests: what rules mean, written down and compared with rsigma; SigmaHQ's rules)
 /// Folder of SigmaHQ's repository.
 pub const SIGMA: &str = "K8SCOP_TEST_SIGMA";
 
