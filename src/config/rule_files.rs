@@ -11,7 +11,7 @@ use super::{
     ConfigError, compile_rules,
     raw::{RawList, RawRules},
 };
-use crate::rules::{self, Lists, Node, Rule};
+use crate::rules::{self, Lists, Node, Options, Rule, RuleSet};
 
 /// Largest rule file, and largest file of a list (bytes).
 const RULE_BYTES_MAX: u64 = rules::limits::FILE_BYTES_MAX as u64;
@@ -130,11 +130,20 @@ impl RuleTexts {
 
     /// The rules in them, or all that is wrong with them.
     pub fn compile(&self) -> Result<Vec<Rule>, ConfigError> {
-        let lists = Lists::new(self.lists.iter().cloned()).map_err(|wrong| {
+        compile_rules(&self.files, &self.lists()?)
+    }
+
+    /// All that is in them, or all that is wrong with them.
+    pub fn assemble(&self) -> Result<RuleSet, ConfigError> {
+        let lists = self.lists()?;
+        rules::assemble(&self.files, &Options::default(), &lists).map_err(ConfigError::Rules)
+    }
+
+    fn lists(&self) -> Result<Lists, ConfigError> {
+        Lists::new(self.lists.iter().cloned()).map_err(|wrong| {
             let named = |it: String| format!("rules.lists: {it}");
             ConfigError::Options(wrong.into_iter().map(named).collect())
-        })?;
-        compile_rules(&self.files, &lists)
+        })
     }
 }
 

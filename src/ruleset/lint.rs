@@ -21,6 +21,8 @@ pub struct LintOptions {
 struct Finding {
     file: String,
     line: usize,
+    /// From 1; 0 where it is not known.
+    column: usize,
     /// `None`: an error, and the rule cannot be used.
     warning: Option<&'static str>,
     text: String,
@@ -32,10 +34,18 @@ pub fn lint(options: &LintOptions) -> Result<Report, RulesetError> {
     let mut findings: Vec<Finding> = set
         .errors
         .into_iter()
-        .map(|it| Finding { file: it.file, line: it.line, warning: None, text: it.reason })
+        .map(|it| Finding {
+            file: it.file,
+            line: it.line,
+            column: it.column,
+            warning: None,
+            text: it.reason,
+        })
         .collect();
     let errors = findings.len();
-    let classifier = Classifier::new(set.rules)?;
+    let odd = set.set.warnings.iter().filter_map(|it| odd(it, &set.files));
+    findings.extend(odd);
+    let classifier = Classifier::new(set.set.rules)?;
     let rules = classifier.rules();
     let any_event = AuditEvent::new(ANY_EVENT, members(ANY_EVENT).collect());
     let always_tried = classifier.tried(&any_event);
@@ -46,6 +56,7 @@ pub fn lint(options: &LintOptions) -> Result<Report, RulesetError> {
             findings.push(Finding {
                 file,
                 line: line_of(text, rule, at),
+                column: 0,
                 warning: Some(kind),
                 text: told,
             });
@@ -82,7 +93,11 @@ impl Finding {
             Some(kind) => format!("warning: {kind}"),
             None => "error".to_owned(),
         };
-        format!("{}:{}: {kind}: {}\n", self.file, self.line, self.text)
+        let place = match self.column {
+            0 => format!("{}:{}", self.file, self.line),
+            column => format!("{}:{}:{column}", self.file, self.line),
+        };
+        format!("{place}: {kind}: {}\n", self.text)
     }
 
     fn object(&self) -> serde_json::Value {
@@ -90,11 +105,24 @@ impl Finding {
         json!({
             "file": self.file,
             "line": self.line,
+            "column": Some(self.column).filter(|it| *it > 0),
             "severity": severity,
             "kind": self.warning.unwrap_or("invalid"),
             "text": self.text,
         })
     }
+}
+
+/// What the reader of rules finds odd: `FILE:LINE:COLUMN: TEXT`.
+fn odd(told: &str, files: &[(String, String)]) -> Option<Finding> {
+    let (file, rest) = files
+        .iter()
+        .find_map(|(file, _)| Some((file, told.strip_prefix(file.as_str())?.strip_prefix(':')?)))?;
+    let mut parts = rest.splitn(3, ':');
+    let mut number = || parts.next()?.parse().ok();
+    let (line, column) = (number()?, number()?);
+    let text = parts.next()?.trim().to_owned();
+    Some(Finding { file: file.clone(), line, column, warning: Some("odd"), text })
 }
 
 fn warnings(rule: &Rule, warn: &mut dyn FnMut(&'static str, &str, String)) {

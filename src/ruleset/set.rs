@@ -8,7 +8,7 @@ use std::{
 use super::RulesetError;
 use crate::{
     config::{self, ConfigError, Raw, RuleSources},
-    rules::{Rule, RuleError},
+    rules::{Rule, RuleError, RuleSet},
 };
 
 /// Where rules come from.
@@ -28,8 +28,8 @@ pub(super) const BUILT_IN: &str = "built-in";
 pub(super) struct Set {
     /// Name and text of each.
     pub(super) files: Vec<(String, String)>,
-    /// The rules in them.
-    pub(super) rules: Vec<Rule>,
+    /// What is in them.
+    pub(super) set: RuleSet,
     /// What is wrong with others.
     pub(super) errors: Vec<RuleError>,
 }
@@ -50,22 +50,22 @@ impl Sources {
         if files.is_empty() {
             return Err(RulesetError::Usage("there are no rules (*.yml, *.yaml) in it".into()));
         }
-        let errors = match texts.compile() {
-            Ok(rules) => return Ok(Set { files, rules, errors: Vec::new() }),
+        let errors = match texts.assemble() {
+            Ok(set) => return Ok(Set { files, set, errors: Vec::new() }),
             Err(ConfigError::Rules(errors)) => errors,
             Err(error) => return Err(error.into()),
         };
         // What can be said of the others is said all the same.
         texts.leave_out(&errors.iter().map(|it| it.file.clone()).collect());
-        let rules = texts.compile().unwrap_or_default();
-        Ok(Set { files, rules, errors })
+        let set = texts.assemble().unwrap_or_default();
+        Ok(Set { files, set, errors })
     }
 
     /// The rules; an error if one of them cannot be used.
     pub(super) fn rules(&self) -> Result<Vec<Rule>, RulesetError> {
         let set = self.read()?;
         match set.errors.is_empty() {
-            true => Ok(set.rules),
+            true => Ok(set.set.rules),
             false => Err(ConfigError::Rules(set.errors).into()),
         }
     }

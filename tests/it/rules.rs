@@ -238,7 +238,7 @@ fn what_is_wrong_and_what_is_missing_is_told_with_its_line() {
     fs::write(folder.0.join("bad.yml"), bare.replace("stage|", "staje|")).unwrap();
     let found = lint(&["bare.yml", "bad.yml"]).is(1);
     found.has(&[
-        "bad.yml:7: error: an audit event has no field `staje`",
+        "bad.yml:7:5: error: an audit event has no field `staje`",
         "bare.yml:3: warning: unknown_tag: ATT&CK has no `attack.t9999`",
         "warning: unknown_tag: ATT&CK has no `attack.sabotage`",
         "bare.yml:8: warning: always_tried: ",
@@ -484,6 +484,19 @@ fn sigma_rules_are_taken_and_put_right() {
         ("kubernetes/good.yml", rule("1", "        verb: list\n")),
         ("kubernetes/group.yml", rule("2", "        apiGroup: apps\n        verb: patch\n")),
         ("kubernetes/mount.yml", rule("3", "        hostPath: '*'\n")),
+        ("kubernetes/allowed.yml", rule("6", "        responseStatus.code: 'ALLOW'\n")),
+        (
+            "kubernetes/filter.yml",
+            format!(
+                "title: Not bob\n{LOGSOURCE}\nfilter:\n  rules: ['3']\n  selection: {{user.username: bob}}\n  condition: selection\n"
+            ),
+        ),
+        (
+            "kubernetes/lost.yml",
+            format!(
+                "title: Of nothing\n{LOGSOURCE}\nfilter:\n  rules: ['9']\n  selection: {{user.username: bob}}\n  condition: selection\n"
+            ),
+        ),
         ("kubernetes/wrong.yml", rule("4", "        colour: red\n")),
         ("kubernetes/twice.yml", rule("1", "        verb: get\n")),
         ("windows.yml", rule("5", "        Image: x\n").replace("kubernetes", "windows")),
@@ -494,18 +507,21 @@ fn sigma_rules_are_taken_and_put_right() {
     let typed = k8scop(&folder.0, &["rules", "import", "sigma", "--to", "new"]).is(1);
     typed.has(&[
         "taken  new/kubernetes/good.yml: Rule 1\n",
-        "taken  new/kubernetes/group.yml: Rule 2\n         line 10: `apiGroup: apps` is now `objectRef.apiGroup: apps`\n",
-        "line 10: `hostPath: '*'` is now `k8scop.host_path: '*'`",
-        "left   sigma/kubernetes/wrong.yml:10: Rule 4: an audit event has no field `colour`",
-        "Rule 1: the id 1 is that of another rule",
+        "taken  new/kubernetes/group.yml: Rule 2\n",
+        "Rule 6\n         line 10: `responseStatus.code: 'ALLOW'` is now `annotations.authorization.k8s.io/decision: allow`\n",
+        "left   sigma/kubernetes/wrong.yml:10: Rule 4: ",
+        "Rule 1: the id 1 is that of kubernetes/good.yml already",
+        "Of nothing: there is no rule with the id or name `9`",
         "left   sigma/notes.yml:",
-        "3 taken, 3 left, 1 for other logs\n",
+        "5 taken, 4 left, 1 for other logs\n",
     ]);
     let text = fs::read_to_string(at("new/kubernetes/group.yml")).unwrap();
     assert!(text.starts_with("# From sigma/kubernetes/group.yml, "), "{text}");
     assert!(text.contains("# A remark.\n") && text.contains("id: 2\n"), "{text}");
     let mut pod: Value = serde_json::from_str(&event("bob", "create", "pods", 201)).unwrap();
     pod["requestObject"] = json!({"spec": {"volumes": [{"hostPath": {"path": "/x"}}]}});
+    assert!(hits(&folder.0, "new/kubernetes", &pod).is_empty(), "the filter leaves bob out");
+    pod["user"]["username"] = json!("eve");
     assert_eq!(hits(&folder.0, "new/kubernetes", &pod), ["Rule 3"]);
     k8scop(&folder.0, &["rules", "import", "nothing", "--to", "new"]).is(70);
 }

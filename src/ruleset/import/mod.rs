@@ -5,7 +5,6 @@ mod falco;
 mod sigma;
 
 use std::{
-    collections::BTreeSet,
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -14,7 +13,7 @@ use std::{
 use serde_json::json;
 
 use super::{Report, RulesetError, clean, json_text};
-use crate::rules;
+use crate::rules::{self, Lists, Options};
 
 /// Largest file that is read (bytes).
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -84,14 +83,10 @@ pub fn import(options: &ImportOptions) -> Result<Report, RulesetError> {
         }
     }
     let mut taken = Vec::new();
-    let mut seen = BTreeSet::new();
-    for draft in std::mem::take(&mut found.drafts) {
-        match place(&draft, options, &mut seen) {
+    for draft in together(&mut found) {
+        match place(&draft, options) {
             Ok(path) => taken.push((draft, path)),
-            Err(why) => {
-                let Draft { from, title, .. } = draft;
-                found.left.push(Left { from, line: 1, title, why });
-            }
+            Err(why) => found.leave(draft, 1, why),
         }
     }
     let text = match options.json {
@@ -101,17 +96,40 @@ pub fn import(options: &ImportOptions) -> Result<Report, RulesetError> {
     Ok(Report { text, notes: Vec::new(), is_good: found.left.is_empty() })
 }
 
-/// Checks the rule once more and writes it. Nothing is overwritten.
-fn place(
-    draft: &Draft,
-    options: &ImportOptions,
-    seen: &mut BTreeSet<String>,
-) -> Result<PathBuf, String> {
-    let path = options.to.join(&draft.file);
-    let rule = rules::parse(&path.display().to_string(), &draft.text).map_err(|it| it.reason)?;
-    if !seen.insert(rule.id.clone()) {
-        return Err(format!("the id {} is that of another rule", rule.id));
+/// The drafts that can be used together. What one of them needs of another that is left, is left as well.
+fn together(found: &mut Found) -> Vec<Draft> {
+    let mut drafts = std::mem::take(&mut found.drafts);
+    loop {
+        let name = |it: &Draft| it.file.display().to_string();
+        let files: Vec<_> = drafts.iter().map(|it| (name(it), it.text.clone())).collect();
+        let Err(errors) = rules::assemble(&files, &Options::default(), &Lists::default()) else {
+            return drafts;
+        };
+        let mut is_less = false;
+        for error in errors {
+            if let Some(place) = drafts.iter().position(|it| name(it) == error.file) {
+                let draft = drafts.remove(place);
+                found.leave(draft, error.line, error.reason);
+                is_less = true;
+            }
+        }
+        // An error of no file cannot be mended by leaving one.
+        if !is_less {
+            drafts.drain(..).for_each(|it| found.leave(it, 1, "the rules are too many".into()));
+        }
     }
+}
+
+impl Found {
+    fn leave(&mut self, draft: Draft, line: usize, why: String) {
+        let Draft { from, title, .. } = draft;
+        self.left.push(Left { from, line, title, why });
+    }
+}
+
+/// Writes the rule. Nothing is overwritten.
+fn place(draft: &Draft, options: &ImportOptions) -> Result<PathBuf, String> {
+    let path = options.to.join(&draft.file);
     if options.dry_run {
         return Ok(path);
     }

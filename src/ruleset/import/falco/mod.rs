@@ -16,6 +16,7 @@ use self::{
     formula::{Formula, Names},
 };
 use super::{Draft, Found, Left};
+use crate::rules;
 
 /// Whether a text is a rules file of Falco: a list of such items.
 pub(super) fn is_one(text: &str) -> bool {
@@ -95,6 +96,10 @@ pub(super) fn take(file: &str, text: &str, found: &mut Found) {
             continue;
         }
         match draft(file, rule, &names) {
+            Ok(draft) if found.drafts.iter().any(|it| it.file == draft.file) => {
+                let why = format!("another rule has the file {}", draft.file.display());
+                found.left.push(left(rule.line, &rule.name, why));
+            }
             Ok(draft) => found.drafts.push(draft),
             Err(why) => found.left.push(left(rule.line, &rule.name, why)),
         }
@@ -364,10 +369,12 @@ fn draft(file: &str, rule: &Rule, names: &Names<'_>) -> Result<Draft, String> {
     let head = format!(
         "# From {file}, by k8scop rules import: Falco's rule of this name. Its licence is that of its source.\n"
     );
+    let file_name = format!("{}.yml", slug(&rule.name));
+    rules::parse(&file_name, &body).map_err(|it| it.reason)?;
     Ok(Draft {
         from: file.to_owned(),
         title: rule.name.clone(),
-        file: PathBuf::from(format!("{}.yml", slug(&rule.name))),
+        file: PathBuf::from(file_name),
         text: head + &body,
         notes,
     })
