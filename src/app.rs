@@ -10,6 +10,7 @@ use crate::{
     admin::Admin,
     classify::Classifier,
     config::{self, Config, DeadLetters, LogFormat, Look, OutputConfig, Watched},
+    correlator::{self, Correlator},
     forward::{Elasticsearch, FileOutput, Forwarder, Output},
     metrics::Metrics,
     prepare::Preparer,
@@ -34,6 +35,8 @@ pub struct App {
     admin_state: Arc<Admin>,
     data: Port,
     admin_port: Port,
+    /// Correlations, for which time goes on.
+    time: Port,
     deliveries: TaskTracker,
     summaries: Arc<Summaries>,
     summaries_port: Port,
@@ -52,6 +55,7 @@ impl App {
         // Fails only where another part of the process has chosen already.
         rustls::crypto::ring::default_provider().install_default().ok();
         let classifier = Classifier::new(config.rules).context("the rules cannot be compiled")?;
+        let classifier = classifier.with_plan(Arc::clone(&config.plan));
         let metrics = Arc::new(Metrics::new(classifier.rules()).context("metrics")?);
         metrics
             .in_flight_limit_bytes
@@ -96,11 +100,20 @@ impl App {
         for stranger in config.policy.alerting.strangers(classifier.rules()) {
             tracing::warn!("{stranger}");
         }
+        let correlator = Arc::new(Correlator::open(correlator::Parts {
+            plan: config.plan,
+            settings: config.correlation,
+            forwarder: Arc::clone(&main_forwarder),
+            target: config.policy.alerts.clone(),
+            namespace: namespace.clone(),
+            metrics: Arc::clone(&metrics),
+        })?);
         let preparer = Arc::new(Preparer::new(config.policy, classifier));
         let rules = Arc::new(RuleReload::new(
             config.rule_sources,
             config.rules_digest,
             Arc::clone(&preparer),
+            Arc::clone(&correlator),
             Arc::clone(&metrics),
         ));
         let (of_summaries, stores) = (Arc::clone(&preparer), Arc::clone(&main_forwarder));
@@ -109,6 +122,7 @@ impl App {
             preparer,
             forwarder: main_forwarder,
             dead_letters: dead_letters.map(|forwarder| DeadLetterOffice { forwarder, namespace }),
+            correlator: Arc::clone(&correlator),
             auth,
             push,
             limits: config.limits,
@@ -137,6 +151,8 @@ impl App {
             async move { state.answer(&request).await }
         };
         admin_port.tasks.spawn(serve(admin_listener, connections(&admin_port, admin_tls), answer));
+        let time = Port::new();
+        time.tasks.spawn(correlator.run(time.stop.clone()));
         watched.retain(Watched::has_files);
         let mut looked_at: Vec<Box<dyn Look>> = vec![Box::new(rules)];
         for part in watched {
@@ -155,6 +171,7 @@ impl App {
             admin_state,
             data,
             admin_port,
+            time,
             deliveries,
             summaries,
             summaries_port,
@@ -170,6 +187,9 @@ impl App {
             self.data.end().await;
             self.deliveries.close();
             self.deliveries.wait().await;
+            // What was answered is remembered.
+            self.time.stop.cancel();
+            self.time.end().await;
         };
         let deadline = tokio::time::Instant::now() + self.shutdown_grace;
         let answered = tokio::time::timeout_at(deadline, all).await.is_ok();

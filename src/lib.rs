@@ -42,6 +42,8 @@ pub mod rules;
 
 pub mod correlate;
 
+pub mod correlator;
+
 pub mod rules_test;
 
 pub mod ruleset;

@@ -94,6 +94,20 @@ pub struct Metrics {
     pub alert_windows_evicted: IntCounter,
     /// Alerts by what became of them.
     pub settled_alerts: IntCounterVec,
+    /// What became of events that correlations are about.
+    pub correlation_events: IntCounterVec,
+    /// What correlations found.
+    pub correlation_matches: IntCounterVec,
+    /// Alerts of correlations by what became of them.
+    pub correlation_alerts: IntCounterVec,
+    /// What correlations forgot for want of room.
+    pub correlation_evicted: IntCounterVec,
+    /// What correlations remember.
+    pub correlation_remembered: IntGaugeVec,
+    /// Memory of groups and held events.
+    pub correlation_bytes: IntGauge,
+    /// How often what correlations remember could not be read or written.
+    pub correlation_state_errors: IntCounter,
     /// Requests to the output, by status; `0` where there was none.
     pub bulk_requests: IntCounterVec,
     /// Their time.
@@ -124,6 +138,12 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok(metric)
         };
+        let gauges =
+            |name: &str, help: &str, labels: &[&str]| -> Result<IntGaugeVec, prometheus::Error> {
+                let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(metric.clone()))?;
+                Ok(metric)
+            };
         let in_flight = IntGaugeVec::new(
             Opts::new("k8scop_http_requests_in_flight", "Requests that are being answered."),
             &["input"],
@@ -271,6 +291,39 @@ impl Metrics {
                 "Alerts: created, duplicate (there already), failed (not stored).",
                 &["result"],
             )?,
+            correlation_events: counters(
+                "k8scop_correlation_events_total",
+                "Events that correlations are about: taken, duplicate (taken before), late (after correlation.late_max_s; taken), too_late (of no use to a group any more), hurried (taken before their time for want of room), cut (more than one group has room for).",
+                &["result"],
+            )?,
+            correlation_matches: counters(
+                "k8scop_correlation_matches_total",
+                "Matches of correlations: told, suppressed (the group was told less than a timespan ago), withheld (correlation.alerts_per_hour_max).",
+                &["result"],
+            )?,
+            correlation_alerts: counters(
+                "k8scop_correlation_alerts_total",
+                "Alerts of correlations: created, duplicate (there already), failed (refused for good), lost (too many waited).",
+                &["result"],
+            )?,
+            correlation_evicted: counters(
+                "k8scop_correlation_evicted_total",
+                "What correlations forgot for want of room: groups, values.",
+                &["what"],
+            )?,
+            correlation_remembered: gauges(
+                "k8scop_correlation_remembered",
+                "What correlations remember: groups, values (of first_seen), held (events that wait for earlier ones), pending (alerts that wait to be stored).",
+                &["what"],
+            )?,
+            correlation_bytes: gauge(
+                "k8scop_correlation_bytes",
+                "Memory of groups and held events (correlation.memory_bytes_max).",
+            )?,
+            correlation_state_errors: counter(
+                "k8scop_correlation_state_errors_total",
+                "How often what correlations remember could not be read or written (correlation.state).",
+            )?,
             bulk_requests: counters(
                 "k8scop_bulk_requests_total",
                 "Bulk requests to the output by status; 0 without an answer.",
@@ -301,6 +354,18 @@ impl Metrics {
         }
         for result in ["created", "duplicate", "failed"] {
             self.settled_alerts.with_label_values(&[result]);
+        }
+        for result in ["taken", "duplicate", "late", "too_late", "hurried", "cut"] {
+            self.correlation_events.with_label_values(&[result]);
+        }
+        for result in ["told", "suppressed", "withheld"] {
+            self.correlation_matches.with_label_values(&[result]);
+        }
+        for result in ["created", "duplicate", "failed", "lost"] {
+            self.correlation_alerts.with_label_values(&[result]);
+        }
+        for what in ["groups", "values"] {
+            self.correlation_evicted.with_label_values(&[what]);
         }
         for provider in Provider::ALL {
             self.unwrapped_events.with_label_values(&[provider.name()]);

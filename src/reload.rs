@@ -9,7 +9,8 @@ use tokio::sync::Mutex;
 
 use crate::{
     classify::Classifier,
-    config::{ConfigError, Look, RuleSources, RuleTexts, RulesDigest},
+    config::{Compiled, ConfigError, Look, RuleSources, RuleTexts, RulesDigest},
+    correlator::Correlator,
     metrics::Metrics,
     prepare::Preparer,
     rules::Rule,
@@ -34,6 +35,7 @@ pub enum ReloadError {
 pub struct RuleReload {
     sources: RuleSources,
     preparer: Arc<Preparer>,
+    correlator: Arc<Correlator>,
     metrics: Arc<Metrics>,
     /// Held while rules are read: one after the other.
     turn: Arc<Mutex<Turn>>,
@@ -55,13 +57,14 @@ impl RuleReload {
         sources: RuleSources,
         digest: RulesDigest,
         preparer: Arc<Preparer>,
+        correlator: Arc<Correlator>,
         metrics: Arc<Metrics>,
     ) -> Self {
         metrics.rules_last_reload_success.set(1);
         metrics.rules_last_reload_timestamp.set(Timestamp::now().as_second());
         let turn = Turn { in_use: digest, tried: Some(digest) };
         let turn = Arc::new(Mutex::new(turn));
-        Self { sources, preparer, metrics, turn, failure: RwLock::new(None) }
+        Self { sources, preparer, correlator, metrics, turn, failure: RwLock::new(None) }
     }
 
     /// What is wrong with the rules on disk, if they cannot be used.
@@ -117,13 +120,17 @@ impl RuleReload {
             return Ok(format!("{}, as before", in_use(before.rules())));
         }
         let wrong = |reason: String| ReloadError::Rules(cut(reason));
-        let rules = texts.compile().map_err(|error| wrong(error.to_string()))?;
+        let compiled = texts.compile().map_err(|error| wrong(error.to_string()))?;
+        let Compiled { rules, plan } = compiled;
         if rules.is_empty() && !before.rules().is_empty() {
             // More likely a folder that was not mounted than somebody who wants to see nothing.
             return Err(wrong("there are no rules: start anew, if none are wanted".into()));
         }
         let classifier =
-            Arc::new(Classifier::new(rules).map_err(|error| wrong(error.to_string()))?);
+            Classifier::new(rules).map_err(|error| wrong(error.to_string()))?.with_plan(plan);
+        let classifier = Arc::new(classifier);
+        // First, so that nothing comes to it that it does not know.
+        self.correlator.uses(classifier.plan());
         // First, so that no request counts what is not there yet.
         self.metrics.uses_rules(classifier.rules(), before.rules());
         let said = difference(classifier.rules(), before.rules());

@@ -2,6 +2,7 @@ use jiff::Timestamp;
 
 use super::fields::sentence;
 use crate::{
+    correlate::{Fired, Planned},
     event::AuditEvent,
     json,
     rules::Rule,
@@ -245,6 +246,94 @@ fn named(object: &mut Writer<'_>, ids: &[&str]) {
     object.texts("reference", references.iter().map(String::as_str));
 }
 
+/// What an alert of several events says besides what the correlation says.
+#[derive(Debug)]
+pub struct Correlated<'a> {
+    /// The correlation.
+    pub planned: &'a Planned,
+    /// What fired it.
+    pub fired: &'a Fired,
+    /// The data stream of the alert, if it goes to one: dataset and namespace.
+    pub data_stream: Option<(&'a str, &'a str)>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Appends the alert's document to `out`: as [`write_alert`], with the events in `k8scop.correlation`.
+pub fn write_correlated(alert: &Correlated<'_>, out: &mut String) {
+    let Correlated { planned, fired, .. } = alert;
+    let (it, level) = (&planned.correlation, planned.level);
+    let time = |us| Timestamp::from_microsecond(us).map(|it| it.to_string()).unwrap_or_default();
+    let mut object = Writer::root(out);
+    object.text("@timestamp", &time(fired.at_us));
+    object.text("message", &it.title);
+    object.object("ecs", |it| it.text("version", "8.17.0"));
+    object.object("event", |it| {
+        it.text("kind", "alert");
+        it.number("severity", level.severity());
+        it.number("risk_score", level.severity());
+        it.text("start", &time(fired.first_us));
+        it.text("end", &time(fired.at_us));
+        it.text("reason", &fired.reason(planned));
+        it.text("module", "k8scop");
+        it.text("dataset", "k8scop.alerts");
+        it.text("ingested", &alert.now.to_string());
+    });
+    object.object("rule", |object| {
+        object.text("id", &it.id);
+        object.text("name", &it.title);
+        object.text("description", &it.description);
+        object.text("author", &it.author);
+        object.text("ruleset", "k8scop");
+        object.text("category", "kubernetes");
+        object.filled("reference", it.references.first().map(String::as_str));
+    });
+    threat(&it.tags, &mut object);
+    let mut people: Vec<&str> = fired.events().map(|it| &*it.evidence.user).collect();
+    people.sort_unstable();
+    people.dedup();
+    if let [person] = people.as_slice() {
+        object.object("user", |it| it.text("name", person));
+    }
+    object.object("related", |it| it.texts("user", people.iter().copied()));
+    object.object("orchestrator", |it| {
+        it.text("type", "kubernetes");
+        it.object("cluster", |it| it.text("name", &fired.cluster));
+    });
+    object.object("k8scop", |object| {
+        object.object("correlation", |object| {
+            object.text("count", &fired.counted());
+            object.number("suppressed", fired.suppressed);
+            object.number("withheld", fired.withheld);
+            let named = it.group_by.iter().zip(&fired.group);
+            let group: Vec<String> = named
+                .map(|(by, value)| format!("{}={}", by.name, value.as_deref().unwrap_or_default()))
+                .collect();
+            object.texts("group", group.iter().map(String::as_str));
+            object.texts("values", fired.values.iter().map(|it| &**it));
+            object.objects("events", fired.events(), |object, event| {
+                let evidence = &event.evidence;
+                object.text("time", &time(event.at_us));
+                object.text("audit_id", &evidence.audit_id);
+                object.text("user", &evidence.user);
+                object.text("verb", &evidence.verb);
+                object.text("uri", &evidence.uri);
+                object.text("index", &evidence.index);
+                object.text("id", &evidence.id);
+            });
+        });
+    });
+    if let Some((dataset, namespace)) = alert.data_stream {
+        object.object("data_stream", |it| {
+            it.text("type", "logs");
+            it.text("dataset", dataset);
+            it.text("namespace", namespace);
+        });
+    }
+    object.texts("tags", it.tags.iter().map(String::as_str));
+    object.close();
+}
+
 /// Writes an object member by member, and nothing for what is empty.
 struct Writer<'o> {
     out: &'o mut String,
@@ -302,6 +391,25 @@ impl<'o> Writer<'o> {
                 self.out.push(',');
             }
             json::push_string(self.out, unwrap::cut(value));
+        }
+        self.out.push(']');
+    }
+
+    fn objects<T>(
+        &mut self,
+        key: &str,
+        all: impl Iterator<Item = T>,
+        mut fill: impl FnMut(&mut Writer<'_>, T),
+    ) {
+        self.key(key);
+        self.out.push('[');
+        for (index, one) in all.enumerate() {
+            if index > 0 {
+                self.out.push(',');
+            }
+            let mut object = Writer::root(self.out);
+            fill(&mut object, one);
+            object.close();
         }
         self.out.push(']');
     }

@@ -1,7 +1,17 @@
-use super::{bits::Bits, literals::Literals, plain, shape::Shape, view::View};
+use std::sync::Arc;
+
+use super::{
+    bits::Bits,
+    fields::{Found, visit},
+    literals::Literals,
+    plain,
+    shape::Shape,
+    view::View,
+};
 use crate::{
+    correlate::{Input, Plan},
     event::AuditEvent,
-    rules::{Rule, Search},
+    rules::{Field, Rule, Search},
 };
 
 /// What the rules say about one event: the places of the rules it hits, in their order. Empty is the common
@@ -19,6 +29,7 @@ pub struct Classifier {
     all: Bits,
     shape: Shape,
     literals: Literals,
+    plan: Arc<Plan>,
 }
 
 impl Classifier {
@@ -27,7 +38,29 @@ impl Classifier {
         let (shape, literals) = (Shape::new(&rules), Literals::new(&rules)?);
         let mut all = Bits::none(rules.len());
         (0..rules.len()).for_each(|it| all.insert(it));
-        Ok(Self { rules, all, shape, literals })
+        Ok(Self { rules, all, shape, literals, plan: Arc::default() })
+    }
+
+    /// The same, with correlations over its rules.
+    #[must_use]
+    pub fn with_plan(self, plan: Arc<Plan>) -> Self {
+        Self { plan, ..self }
+    }
+
+    /// What is looked for in several events.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// What an event that hits these rules means to correlations; nothing for most.
+    #[must_use]
+    pub fn inputs(&self, event: &AuditEvent<'_>, hits: &[usize]) -> Box<[Input]> {
+        if hits.iter().all(|it| self.plan.needs(*it).is_empty()) {
+            return Box::default();
+        }
+        let view = View::new(event);
+        self.plan.inputs(hits, &mut |field| values(&view, field))
     }
 
     /// The rules in the order of [`Verdict::hits`].
@@ -69,6 +102,22 @@ impl Classifier {
     fn holds(&self, view: &View<'_>, rule: usize) -> bool {
         self.rules.get(rule).is_some_and(|it| plain::holds(view, &it.condition, &it.searches))
     }
+}
+
+/// Most bytes of the values of one field that are looked at together.
+const VALUES_BYTES_MAX: usize = 64 << 10;
+
+/// The texts that a field has.
+fn values(view: &View<'_>, field: &Field) -> Vec<String> {
+    let (mut values, mut bytes) = (Vec::new(), 0);
+    visit(view, field, &mut |found| {
+        if let Found::Text(text) = found {
+            bytes += text.len() + size_of::<String>();
+            values.push(text.to_owned());
+        }
+        bytes > VALUES_BYTES_MAX
+    });
+    values
 }
 
 /// Whether one of these selections fits an event.

@@ -17,7 +17,7 @@ mod plain;
 mod shape;
 mod view;
 
-pub use alert::{Alert, Place, write_alert};
+pub use alert::{Alert, Correlated, Place, write_alert, write_correlated};
 pub use explain::Reason;
 pub use fields::sentence;
 pub use kubectl::kubectl;

@@ -11,6 +11,7 @@ use std::{
     fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,13 +24,15 @@ pub use self::{
     watch::{Look, Watched, watch},
 };
 use crate::{
+    correlate::{self, BaseRule, Plan},
+    correlator::CorrelationSettings,
     forward::{Backoff, ClientCert, Credentials, ElasticsearchSettings, FileSettings, Secret},
     prepare::{AlertTarget, DATASET_LOGS, LineRoute, Policy, is_namespace},
     receiver::{
         CredentialSettings, Limits, PassThrough, Passing, Pattern, Proof, PubsubSettings,
         PushSettings, TlsSettings,
     },
-    rules::{self, Lists, Rule, RuleError, Search},
+    rules::{self, Lists, Rule, RuleError, RuleSet, Search},
     unwrap::{self, Component},
 };
 
@@ -58,6 +61,10 @@ pub struct Config {
     pub policy: Policy,
     /// The rules.
     pub rules: Vec<Rule>,
+    /// The correlations over them.
+    pub plan: Arc<Plan>,
+    /// How much correlations remember, and where.
+    pub correlation: CorrelationSettings,
     /// Where they are read again.
     pub rule_sources: RuleSources,
     /// What was read there.
@@ -82,6 +89,15 @@ pub struct Config {
     pub backoff: Backoff,
     /// How logs are written.
     pub log_format: LogFormat,
+}
+
+/// What rule files hold.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The rules.
+    pub rules: Vec<Rule>,
+    /// The correlations over them.
+    pub plan: Arc<Plan>,
 }
 
 /// Where documents go.
@@ -218,6 +234,7 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
     };
     let rule_sources = RuleSources::new(&raw.rules);
     let rule_texts = rule_sources.read()?;
+    let Compiled { rules, plan } = rule_texts.compile()?;
     let limits = &raw.limits;
     let depth_max = limits.depth_max;
     Ok(Config {
@@ -253,7 +270,9 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
                 .unwrap_or(usize::MAX),
             inflated_bytes_max: usize::try_from(limits.decoded_bytes_max).unwrap_or(usize::MAX),
         },
-        rules: rule_texts.compile()?,
+        rules,
+        plan,
+        correlation: correlation(&raw.correlation),
         rule_sources,
         rules_digest: rule_texts.digest(),
         limits: Limits {
@@ -277,6 +296,25 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
         },
         log_format: raw.log.format,
     })
+}
+
+fn correlation(raw: &raw::RawCorrelation) -> CorrelationSettings {
+    let micros =
+        |seconds: u64| i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+    let bytes = usize::try_from(raw.memory_bytes_max).unwrap_or(usize::MAX);
+    CorrelationSettings {
+        state: raw.state.clone(),
+        limits: correlate::Limits {
+            late_max_us: micros(raw.late_max_s),
+            quiet_max_us: micros(raw.quiet_max_s),
+            held_bytes_max: bytes / 3,
+            groups_max: raw.groups_max,
+            groups_bytes_max: bytes / 3 * 2,
+            values_max: raw.values_max,
+            alerts_per_hour_max: raw.alerts_per_hour_max,
+            ..correlate::Limits::default()
+        },
+    }
 }
 
 fn address(name: &str, text: &str, wrong: &mut Vec<String>) -> SocketAddr {
@@ -579,6 +617,12 @@ fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
         ("elasticsearch.bulk_bytes_max", raw.elasticsearch.bulk_bytes_max),
         ("retry.first_ms", raw.retry.first_ms),
         ("retry.longest_ms", raw.retry.longest_ms),
+        ("correlation.late_max_s", raw.correlation.late_max_s),
+        ("correlation.quiet_max_s", raw.correlation.quiet_max_s),
+        ("correlation.memory_bytes_max", raw.correlation.memory_bytes_max),
+        ("correlation.groups_max", raw.correlation.groups_max as u64),
+        ("correlation.values_max", raw.correlation.values_max as u64),
+        ("correlation.alerts_per_hour_max", raw.correlation.alerts_per_hour_max as u64),
     ] {
         let most = if name.ends_with("_s") { SECONDS_MAX } else { COUNT_MAX };
         if value == 0 || value > most {
@@ -588,9 +632,24 @@ fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
 }
 
 /// Reads rule files: name and text. Tells what is wrong with all of them, and which two have one id.
-pub fn compile_rules(files: &[(String, String)], lists: &Lists) -> Result<Vec<Rule>, ConfigError> {
+pub fn compile_rules(files: &[(String, String)], lists: &Lists) -> Result<Compiled, ConfigError> {
     let set = rules::assemble(files, &rules::Options::default(), lists);
-    set.map(|it| it.rules).map_err(ConfigError::Rules)
+    let RuleSet { rules, correlations, .. } = set.map_err(ConfigError::Rules)?;
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for document in &correlations {
+        match rules::correlation::read(document) {
+            Ok(correlation) => good.push(correlation),
+            Err(error) => bad.push(error),
+        }
+    }
+    if !bad.is_empty() {
+        return Err(ConfigError::Rules(bad));
+    }
+    let base =
+        |it: &Rule| BaseRule { id: it.id.clone(), name: it.name.clone(), file: it.file.clone() };
+    let base: Vec<BaseRule> = rules.iter().map(base).collect();
+    let plan = Plan::new(good, &base).map_err(|error| ConfigError::Rules(vec![error]))?;
+    Ok(Compiled { rules, plan: Arc::new(plan) })
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub struct Raw {
     pub alerts: RawAlerts,
     /// Which rules are used.
     pub rules: RawRules,
+    /// What correlations, rules over several events, remember.
+    pub correlation: RawCorrelation,
     /// What is allowed.
     pub limits: RawLimits,
     /// Waits between tries.
@@ -78,6 +80,7 @@ impl Default for Raw {
             push: RawPush::default(),
             alerts: RawAlerts::default(),
             rules: RawRules::default(),
+            correlation: RawCorrelation::default(),
             limits: RawLimits::default(),
             retry: RawRetry::default(),
             log: RawLog::default(),
@@ -521,6 +524,40 @@ pub enum RawList {
     Values(Vec<yaml_serde::Value>),
     /// Those in a file.
     File(PathBuf),
+}
+
+/// What correlations remember. What there is no room for is forgotten, that of longest ago first, and counted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(expecting = "a map of options", deny_unknown_fields, default)]
+pub struct RawCorrelation {
+    /// A folder for what is remembered. Without one it is forgotten when the process ends.
+    pub state: Option<PathBuf>,
+    /// How much later than newer ones an event may come (seconds). Correlations tell what happened so much later.
+    pub late_max_s: u64,
+    /// When no event has come for so long, correlations wait for no earlier one (seconds).
+    pub quiet_max_s: u64,
+    /// Most memory of groups and of events that wait (bytes).
+    pub memory_bytes_max: u64,
+    /// Most groups: values of `group-by`.
+    pub groups_max: usize,
+    /// Most values that `first_seen` remembers; each takes about 60 bytes.
+    pub values_max: usize,
+    /// Most alerts of one correlation in an hour. What is more is counted, and told with the next.
+    pub alerts_per_hour_max: usize,
+}
+
+impl Default for RawCorrelation {
+    fn default() -> Self {
+        Self {
+            state: None,
+            late_max_s: 60,
+            quiet_max_s: 300,
+            memory_bytes_max: 96 << 20,
+            groups_max: 100_000,
+            values_max: 1_000_000,
+            alerts_per_hour_max: 100,
+        }
+    }
 }
 
 /// What is allowed.

@@ -8,10 +8,10 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    ConfigError, compile_rules,
+    Compiled, ConfigError, compile_rules,
     raw::{RawList, RawRules},
 };
-use crate::rules::{self, Lists, Node, Options, Rule, RuleSet};
+use crate::rules::{self, Lists, Node, Options, RuleSet};
 
 /// Largest rule file, and largest file of a list (bytes).
 const RULE_BYTES_MAX: u64 = rules::limits::FILE_BYTES_MAX as u64;
@@ -128,8 +128,8 @@ impl RuleTexts {
         all.finalize().into()
     }
 
-    /// The rules in them, or all that is wrong with them.
-    pub fn compile(&self) -> Result<Vec<Rule>, ConfigError> {
+    /// What is in them, or all that is wrong with them.
+    pub fn compile(&self) -> Result<Compiled, ConfigError> {
         compile_rules(&self.files, &self.lists()?)
     }
 
@@ -371,7 +371,7 @@ mod tests {
         let sources = RuleSources::new(&raw("[bob, 403, true]"));
         let before = sources.read().unwrap();
         let rules = before.compile().unwrap();
-        let patterns = &rules[0].searches[0].alternatives[0][0].patterns;
+        let patterns = &rules.rules[0].searches[0].alternatives[0][0].patterns;
         let shown: Vec<_> = patterns.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["alice", "bot-1", "7", "bob", "403", "true"]);
         folder.put("robots.yml", "- bot-2\n");

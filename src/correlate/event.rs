@@ -14,6 +14,12 @@ impl Key {
         Self::of_bytes(parts.iter().map(|it| it.as_bytes()))
     }
 
+    /// The checksum of bytes.
+    #[must_use]
+    pub fn of_content(content: &[u8]) -> Self {
+        Self::of_bytes([content])
+    }
+
     pub(super) fn of_bytes<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Self {
         let mut hash = Sha256::new();
         for part in parts {

@@ -38,14 +38,14 @@ pub(super) enum Reference {
 }
 
 /// A rule that correlations can be about.
-#[derive(Clone, Copy, Debug)]
-pub struct BaseRule<'r> {
+#[derive(Clone, Debug)]
+pub struct BaseRule {
     /// Its id.
-    pub id: &'r str,
+    pub id: String,
     /// Its name.
-    pub name: Option<&'r str>,
+    pub name: Option<String>,
     /// Its file.
-    pub file: &'r str,
+    pub file: String,
 }
 
 /// What a correlation wants to know of an event that hits a rule.
@@ -69,7 +69,7 @@ const MICROS: i64 = 1_000_000;
 
 impl Plan {
     /// Finds the rules of all correlations.
-    pub fn new(correlations: Vec<Correlation>, rules: &[BaseRule<'_>]) -> Result<Self, RuleError> {
+    pub fn new(correlations: Vec<Correlation>, rules: &[BaseRule]) -> Result<Self, RuleError> {
         let mut planned: Vec<Planned> = Vec::with_capacity(correlations.len());
         for (place, it) in correlations.iter().enumerate() {
             let twice = |other: &Correlation| other.id == it.id;
@@ -211,7 +211,7 @@ impl Plan {
         }
     }
 
-    fn add_needs(&mut self, place: usize, rules: &[BaseRule<'_>]) {
+    fn add_needs(&mut self, place: usize, rules: &[BaseRule]) {
         let Some(planned) = self.planned.get(place) else { return };
         let is_silent = planned.correlation.generate == Some(false);
         let direct: Vec<(usize, usize)> = planned
@@ -315,9 +315,9 @@ fn reference(
     name: &str,
     of: &Correlation,
     correlations: &[Correlation],
-    rules: &[BaseRule<'_>],
+    rules: &[BaseRule],
 ) -> Result<Reference, RuleError> {
-    let of_rules = |fits: &dyn Fn(&BaseRule<'_>) -> bool| {
+    let of_rules = |fits: &dyn Fn(&BaseRule) -> bool| {
         let found = rules.iter().enumerate().filter(|(_, it)| fits(it));
         found.map(|(place, _)| Reference::Rule(place)).collect::<Vec<_>>()
     };
@@ -328,7 +328,7 @@ fn reference(
     let mut found = of_rules(&|it| it.id == name);
     found.extend(of_correlations(&|it| it.id == name));
     if found.is_empty() {
-        found = of_rules(&|it| it.name == Some(name));
+        found = of_rules(&|it| it.name.as_deref() == Some(name));
         found.extend(of_correlations(&|it| it.name.as_deref() == Some(name)));
     }
     match found.as_slice() {
@@ -343,10 +343,10 @@ fn content(
     it: &Correlation,
     references: &[Reference],
     correlations: &[Correlation],
-    rules: &[BaseRule<'_>],
+    rules: &[BaseRule],
 ) -> Key {
     let ids = references.iter().map(|it| match it {
-        Reference::Rule(place) => rules.get(*place).map_or("", |it| it.id),
+        Reference::Rule(place) => rules.get(*place).map_or("", |it| &it.id),
         Reference::Correlation(place) => correlations.get(*place).map_or("", |it| &it.id),
     });
     let ids: Vec<&str> = ids.collect();
@@ -364,10 +364,15 @@ mod tests {
     use super::*;
     use crate::rules::correlation::parse;
 
-    const RULES: &[BaseRule<'_>] = &[
-        BaseRule { id: "r0", name: Some("failed"), file: "a.yml" },
-        BaseRule { id: "r1", name: Some("succeeded"), file: "b.yml" },
-    ];
+    fn rules() -> Vec<BaseRule> {
+        let rules = [("r0", "failed", "a.yml"), ("r1", "succeeded", "b.yml")];
+        let rule = |(id, name, file): (&str, &str, &str)| BaseRule {
+            id: id.into(),
+            name: Some(name.into()),
+            file: file.into(),
+        };
+        rules.map(rule).into()
+    }
 
     fn correlation(text: &str) -> Correlation {
         parse("a.yml", text).unwrap()
@@ -387,7 +392,7 @@ mod tests {
 
     #[test]
     fn a_chain() {
-        let plan = Plan::new(vec![many(), chain()], RULES).unwrap();
+        let plan = Plan::new(vec![many(), chain()], &rules()).unwrap();
         let shown = |rule: usize| {
             let needs = plan.needs(rule).iter();
             needs
@@ -419,7 +424,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_told() {
         let told = |correlations: Vec<Correlation>| {
-            Plan::new(correlations, RULES).unwrap_err().to_string()
+            Plan::new(correlations, &rules()).unwrap_err().to_string()
         };
         assert!(told(vec![chain()]).contains("the id or name `many`"));
         assert!(told(vec![many(), many()]).contains("has the same id"));
@@ -438,7 +443,7 @@ mod tests {
     #[test]
     fn what_is_only_said_otherwise_keeps_its_state() {
         let hash = |text: &str| {
-            let plan = Plan::new(vec![correlation(text)], RULES).unwrap();
+            let plan = Plan::new(vec![correlation(text)], &rules()).unwrap();
             plan.planned[0].hash
         };
         let text = "title: t\nid: i\ncorrelation: {type: event_count, rules: [r0], timespan: 60s, condition: {gte: 3}}";

@@ -12,7 +12,8 @@ pub(super) const SECOND: i64 = 1_000_000;
 
 pub(super) fn plan(documents: &[&str]) -> Arc<Plan> {
     let correlations = documents.iter().map(|it| parse("t.yml", it).unwrap()).collect();
-    let rules = ["r0", "r1", "r2"].map(|id| BaseRule { id, name: None, file: "t.yml" });
+    let rules =
+        ["r0", "r1", "r2"].map(|id| BaseRule { id: id.into(), name: None, file: "t.yml".into() });
     Arc::new(Plan::new(correlations, &rules).unwrap())
 }
 

@@ -6,6 +6,7 @@
 
 mod dead_letter;
 mod ids;
+mod observation;
 mod reply;
 mod run;
 
@@ -25,6 +26,7 @@ use crate::{
     alerts::{self, Claim, Grade, Group, Held, Ledger, Outcome},
     bulk::{AnswerItem, Defaults, OutgoingBatch, Refusal, TooManyItems, Writer},
     classify::{self, Classifier},
+    correlate,
     event::AuditEvent,
     rules::{Level, Rule, Search},
     unwrap::{self, Broken, Component, Dropped, Found, Part, Provider},
@@ -238,6 +240,8 @@ pub struct Counts {
     pub hits: Vec<(usize, u64)>,
     /// Those that are no alert because their level is too low: rule and level.
     pub low: Vec<((usize, Level), u64)>,
+    /// When the newest audit event happened (microseconds since 1970), if somebody correlates events.
+    pub newest_us: Option<i64>,
 }
 
 impl Counts {
@@ -313,6 +317,8 @@ struct Sent {
     holds: Holds,
     /// A 409 says that an earlier try stored it: the `_id` or the `create` is ours, not the client's.
     conflict_is_success: bool,
+    /// What it means to correlations.
+    observed: Option<Box<correlate::Event>>,
 }
 
 /// An alert on its way out.

@@ -1,6 +1,7 @@
 use super::{Fate, Held, Holds, Letter, OutgoingBatch, Plan, Prepared, Raised, Sent, Tally};
 use crate::{
     bulk::{AnswerItem, Refusal, ReplyWriter},
+    correlate,
     unwrap::{self, Reduced},
 };
 
@@ -122,6 +123,19 @@ impl Prepared {
         }
         debug_assert_eq!(reply.count(), self.plans.len(), "one answer for each item");
         (reply.finish(took_ms), tally)
+    }
+
+    /// What correlations are to see: of all items that do not come again. Refused for good is seen, too, unless it was
+    /// for who sent it.
+    #[must_use]
+    pub fn observed(&self, answers: &[AnswerItem]) -> Vec<correlate::Event> {
+        let status = |slot: usize| answers.get(slot).map_or(503, |it| it.status);
+        let is_done = |sent: &Sent| {
+            let slots = sent.slot..=sent.slot + sent.alerts.len();
+            slots.into_iter().all(|it| !matches!(status(it), 401 | 403 | 429 | 500..600))
+        };
+        let done = self.plans.iter().map(|it| it.fate.sent()).filter(|it| it.iter().all(is_done));
+        done.flatten().filter_map(|it| it.observed.as_deref().cloned()).collect()
     }
 
     /// Whether the whole request may be sent again without storing anything twice: what is stored has an id of ours.

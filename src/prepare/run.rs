@@ -12,13 +12,15 @@ use super::{
     AlertTarget, Ask, Counts, DATASET_ALERTS, DATASET_LOGS, Fate, Holds, Ids, Plan, Prepared,
     Preparer, Raised, Room, Route, Sent, TooLarge,
     ids::{hashed, made_id, namespace, number},
+    observation::observation,
 };
 use crate::{
     alerts::{Asked, Draft, Ruling},
     bulk::{Action, Defaults, Item, Items, Op, OutgoingBatch, Refusal, Writer},
     classify::{self, Alert, Classifier},
+    correlate,
     json::{self, Member},
-    rules::{Level, OncePer},
+    rules::{Level, OncePer, Rule},
     unwrap::{
         self, Broken, Buffers, Dropped, Found, Labels, Line, Part, Piece, Provider, Record,
         Scratch, Unread,
@@ -273,7 +275,14 @@ impl Run<'_> {
         self.slots.push(start..self.out.len());
         let slot = self.slots.len() - 1;
         let conflict_is_success = conflict_is_success || self.ids_are_ours;
-        Ok(Sent { slot, alerts: Vec::new(), held: Vec::new(), holds, conflict_is_success })
+        Ok(Sent {
+            slot,
+            alerts: Vec::new(),
+            held: Vec::new(),
+            holds,
+            conflict_is_success,
+            observed: None,
+        })
     }
 
     /// A document becomes what its parts become: all of them, or none.
@@ -511,12 +520,31 @@ impl Run<'_> {
             if found.keeps_text(&policy.unwrap) { Holds::EventAndText } else { Holds::Event };
         let mut sent = self.sent(start, holds, made.is_some())?;
         let place = classify::Place { index: &target, id: final_id };
+        sent.observed = self.observed(found, &hits, place);
         for hit in hits {
             self.hits.push(hit);
             self.alert(hit, found, &labels, place, &namespace, &mut sent);
         }
         parts.made_id = parts.made_id.take().or(made);
         Ok(sent)
+    }
+
+    /// What the event means to correlations.
+    fn observed(
+        &mut self,
+        found: &Found<'_>,
+        hits: &[usize],
+        place: classify::Place<'_>,
+    ) -> Option<Box<correlate::Event>> {
+        if self.classifier.plan().is_empty() {
+            return None;
+        }
+        let at_us = found.when(self.now).at.as_microsecond();
+        // Whoever runs a container does not make time go on.
+        if !found.is_from_container() {
+            self.counts.newest_us = self.counts.newest_us.max(Some(at_us));
+        }
+        observation(self.classifier, found, hits, place, at_us).map(Box::new)
     }
 
     /// Writes the alert of one hit, if there is one and it is told.
@@ -530,7 +558,8 @@ impl Run<'_> {
         sent: &mut Sent,
     ) {
         let Preparer { policy, ledger, .. } = self.preparer;
-        let Some(rule) = self.classifier.rules().get(hit) else { return };
+        let is_told = |_: &&Rule| !self.classifier.plan().is_silent(hit);
+        let Some(rule) = self.classifier.rules().get(hit).filter(is_told) else { return };
         let cluster = found.cluster().unwrap_or_default();
         let grade = policy.grade(rule, found);
         if !policy.alerting.is_alert(grade.level) {

@@ -238,6 +238,13 @@ pub(super) async fn settle(
             Outcome::Whole(whole)
         }
         Delivery::Items(answers, heads) => {
+            // Before the shipper hears of it: what it does not send again is seen, even if we are killed.
+            let newest_us = prepared.counts.newest_us;
+            if let Some(newest_us) = newest_us {
+                let authorization = passed.headers.get(header::AUTHORIZATION);
+                let events = prepared.observed(&answers);
+                receiver.correlator.observe(events, newest_us, authorization).await;
+            }
             let dead = match (&receiver.dead_letters, origin) {
                 (Some(office), Some(origin)) => {
                     keep(office, &prepared, &answers, origin, passed, deadline).await

@@ -41,7 +41,9 @@ pub use self::{
     tls::{ClientAuth, Tls, TlsError, TlsSettings},
 };
 use self::{copies::Copies, guard::Activity, route::Route};
-use crate::{bulk::Refusal, forward::Forwarder, metrics::Metrics, prepare::Preparer};
+use crate::{
+    bulk::Refusal, correlator::Correlator, forward::Forwarder, metrics::Metrics, prepare::Preparer,
+};
 
 /// Where a request comes in: values of the label `input`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +113,8 @@ pub struct Receiver {
     copies: Copies,
     /// Where documents are kept that are refused for good.
     dead_letters: Option<DeadLetterOffice>,
+    /// Sees what is stored.
+    correlator: Arc<Correlator>,
 }
 
 /// Keeps documents that are refused for good.
@@ -131,6 +135,8 @@ pub struct Parts {
     pub forwarder: Arc<Forwarder>,
     /// Where documents are kept that are refused for good; if it is absent, the client hears of them.
     pub dead_letters: Option<DeadLetterOffice>,
+    /// Sees what is stored.
+    pub correlator: Arc<Correlator>,
     /// Who is let in; everybody, if it is absent.
     pub auth: Option<Arc<Auth>>,
     /// Who pushes, and where to.
@@ -155,6 +161,7 @@ impl Receiver {
             preparer,
             forwarder,
             dead_letters,
+            correlator,
             auth,
             push,
             limits,
@@ -167,6 +174,7 @@ impl Receiver {
             preparer,
             forwarder,
             dead_letters,
+            correlator,
             auth,
             push,
             limits,

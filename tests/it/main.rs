@@ -15,6 +15,7 @@ mod bulk_api;
 mod check;
 mod cli;
 mod conformance;
+mod correlate;
 mod dead_letter;
 mod envelopes;
 mod explain;

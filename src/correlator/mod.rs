@@ -1,0 +1,293 @@
+//! Correlation at work: takes what the receiver stored, keeps it on disk, lets time go on and delivers the alerts.
+//! What several events mean is [`crate::correlate`]'s to say.
+
+mod alerts;
+mod disk;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hyper::header::HeaderValue;
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use self::disk::{Disk, Record};
+use crate::{
+    correlate::{Counts, Engine, Event, Limits, Plan},
+    forward::Forwarder,
+    metrics::Metrics,
+    prepare::AlertTarget,
+};
+
+/// How much correlations remember, and where.
+#[derive(Clone, Debug)]
+pub struct CorrelationSettings {
+    /// The folder of what is remembered.
+    pub state: Option<PathBuf>,
+    /// How much.
+    pub limits: Limits,
+}
+
+/// A folder that cannot be used.
+#[derive(Debug, Error)]
+#[error("correlation.state {}: {source}", path.display())]
+pub struct StateError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub source: std::io::Error,
+}
+
+/// What a correlator is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// What is looked for.
+    pub plan: Arc<Plan>,
+    /// How much is remembered, and where.
+    pub settings: CorrelationSettings,
+    /// Stores the alerts.
+    pub forwarder: Arc<Forwarder>,
+    /// Where they go.
+    pub target: AlertTarget,
+    /// Namespace of their data stream where their events have none.
+    pub namespace: String,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Correlates what is stored.
+#[derive(Debug)]
+pub struct Correlator {
+    work: Mutex<Work>,
+    limits: Limits,
+    /// The newest event that went by since time last went on (microseconds since 1970).
+    newest_us: AtomicI64,
+    /// What the last shipper showed whose events are stored: where we have no credentials, alerts go with these.
+    authorization: Mutex<Option<HeaderValue>>,
+    forwarder: Arc<Forwarder>,
+    target: AlertTarget,
+    namespace: String,
+    metrics: Arc<Metrics>,
+}
+
+/// What is changed together.
+#[derive(Debug)]
+struct Work {
+    engine: Engine,
+    disk: Option<Disk>,
+    /// What is in the metrics already.
+    counted: Counts,
+}
+
+/// How often time goes on.
+const TICK: Duration = Duration::from_secs(1);
+/// How often what is remembered is written whole.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
+const NOTHING: i64 = i64::MIN;
+
+impl Correlator {
+    /// Takes up what the folder holds. What cannot be read is told, and forgotten.
+    pub fn open(parts: Parts) -> Result<Self, StateError> {
+        let Parts { plan, settings, forwarder, target, namespace, metrics } = parts;
+        let limits = settings.limits;
+        let (engine, disk) = match settings.state {
+            Some(dir) => {
+                let (engine, disk, errors) = Disk::open(dir, plan, limits)?;
+                metrics.correlation_state_errors.inc_by(errors);
+                (engine, Some(disk))
+            }
+            None => {
+                if !plan.is_empty() {
+                    tracing::warn!(
+                        "correlation.state is not set: what correlations remember is forgotten when the process ends"
+                    );
+                }
+                (Engine::new(plan, limits), None)
+            }
+        };
+        let counted = engine.counts();
+        Ok(Self {
+            work: Mutex::new(Work { engine, disk, counted }),
+            limits,
+            newest_us: AtomicI64::new(NOTHING),
+            authorization: Mutex::new(None),
+            forwarder,
+            target,
+            namespace,
+            metrics,
+        })
+    }
+
+    /// Other correlations: those that are the same go on.
+    pub fn uses(&self, plan: &Arc<Plan>) {
+        let mut work = self.work();
+        let bytes = work.engine.snapshot();
+        let engine = bytes.and_then(|it| Engine::restore(Arc::clone(plan), self.limits, &it));
+        work.engine = engine.unwrap_or_else(|error| {
+            tracing::error!(%error, "correlations start afresh");
+            self.metrics.correlation_state_errors.inc();
+            Engine::new(Arc::clone(plan), self.limits)
+        });
+    }
+
+    /// Takes events that are stored; the newest of all that came with them happened at `newest_us`. What it takes is on
+    /// its way to the disk when this returns: it outlives the process, if not the machine.
+    pub async fn observe(
+        self: &Arc<Self>,
+        events: Vec<Event>,
+        newest_us: i64,
+        authorization: Option<&HeaderValue>,
+    ) {
+        if events.is_empty() {
+            self.newest_us.fetch_max(newest_us, Ordering::Relaxed);
+            return;
+        }
+        if let Some(authorization) = authorization {
+            *lock(&self.authorization) = Some(authorization.clone());
+        }
+        let own = Arc::clone(self);
+        let work = tokio::task::spawn_blocking(move || {
+            let now_us = Timestamp::now().as_microsecond();
+            own.take(&Record { now_us, newest_us, events });
+        });
+        if let Err(error) = work.await {
+            tracing::error!(%error, "events were not correlated");
+        }
+    }
+
+    fn take(&self, record: &Record) {
+        let mut work = self.work();
+        let Work { engine, disk, .. } = &mut *work;
+        if let Some(disk) = disk
+            && let Err(error) = disk.append(record)
+        {
+            // They are stored, and seen: only a kill would lose them here.
+            self.metrics.correlation_state_errors.inc();
+            disk.tell(&error);
+        }
+        disk::apply(engine, record);
+    }
+
+    /// Lets time go on until `stop`, and writes at last what is remembered.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let (mut wait, mut try_at, mut snapshot_at) =
+            (TICK, Instant::now(), Instant::now() + SNAPSHOT_EVERY);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(TICK) => (),
+            }
+            let own = Arc::clone(&self);
+            let is_due = Instant::now() >= snapshot_at;
+            let pending = tokio::task::spawn_blocking(move || own.tick(is_due)).await;
+            if is_due {
+                snapshot_at = Instant::now() + SNAPSHOT_EVERY;
+            }
+            let Ok(pending) = pending else { continue };
+            if pending.is_empty() || Instant::now() < try_at {
+                continue;
+            }
+            match self.deliver(pending).await {
+                true => wait = TICK,
+                false => {
+                    try_at = Instant::now() + wait;
+                    wait = (wait * 2).min(SNAPSHOT_EVERY);
+                }
+            }
+        }
+        let last = tokio::task::spawn_blocking(move || self.save(&mut self.work()));
+        if let Err(error) = last.await {
+            tracing::error!(%error, "what correlations remember was not written");
+        }
+    }
+
+    /// Lets time go on, and gives back alerts that are to be stored.
+    fn tick(&self, is_due: bool) -> Vec<alerts::Pending> {
+        let now = Timestamp::now();
+        let newest_us = self.newest_us.swap(NOTHING, Ordering::Relaxed);
+        let mut work = self.work();
+        if work.engine.plan().is_empty() {
+            return Vec::new();
+        }
+        if newest_us != NOTHING {
+            work.engine.passed(newest_us, now.as_microsecond());
+        }
+        work.engine.advance(now.as_microsecond());
+        if is_due {
+            self.save(&mut work);
+        }
+        self.count(&mut work);
+        self.pending(&mut work.engine, now)
+    }
+
+    fn save(&self, work: &mut Work) {
+        let Work { engine, disk: Some(disk), .. } = work else { return };
+        if let Err(error) = disk.save(engine) {
+            self.metrics.correlation_state_errors.inc();
+            disk.tell(&error);
+        }
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        lock(&self.work)
+    }
+
+    fn count(&self, work: &mut Work) {
+        let (now, before) = (work.engine.counts(), work.counted);
+        let metrics = &self.metrics;
+        for (result, now, before) in [
+            ("taken", now.events, before.events),
+            ("duplicate", now.duplicate, before.duplicate),
+            ("late", now.late, before.late),
+            ("too_late", now.too_late, before.too_late),
+            ("hurried", now.hurried, before.hurried),
+            ("cut", now.cut, before.cut),
+        ] {
+            let count = now.saturating_sub(before);
+            metrics.correlation_events.with_label_values(&[result]).inc_by(count);
+        }
+        for (result, now, before) in [
+            ("told", now.fired, before.fired),
+            ("suppressed", now.suppressed, before.suppressed),
+            ("withheld", now.withheld, before.withheld),
+        ] {
+            let count = now.saturating_sub(before);
+            metrics.correlation_matches.with_label_values(&[result]).inc_by(count);
+        }
+        for (what, now, before) in [
+            ("groups", now.evicted_groups, before.evicted_groups),
+            ("values", now.evicted_values, before.evicted_values),
+        ] {
+            let count = now.saturating_sub(before);
+            metrics.correlation_evicted.with_label_values(&[what]).inc_by(count);
+        }
+        let lost = now.lost.saturating_sub(before.lost);
+        metrics.correlation_alerts.with_label_values(&["lost"]).inc_by(lost);
+        if lost > 0 {
+            tracing::error!(lost, "alerts of correlations are lost: too many wait to be stored");
+        }
+        let engine = &work.engine;
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        for (what, count) in [
+            ("groups", engine.group_count()),
+            ("values", engine.value_count()),
+            ("held", engine.held_count()),
+            ("pending", engine.fired().len()),
+        ] {
+            metrics.correlation_remembered.with_label_values(&[what]).set(gauge(count));
+        }
+        metrics.correlation_bytes.set(gauge(engine.bytes()));
+        work.counted = now;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
