@@ -739,7 +739,14 @@ fn summary(config: &Config) -> String {
         }
         OutputConfig::File(settings) => format!("file:{}", settings.dir.display()),
     };
-    format!("the configuration is good: output {output}, {} rules", config.rules.len())
+    let correlations = match config.plan.correlations().len() {
+        0 => String::new(),
+        count => format!(", {count} correlations"),
+    };
+    format!(
+        "the configuration is good: output {output}, {} rules{correlations}",
+        config.rules.len()
+    )
 }
 
 fn told(error: &ConfigError) -> ExitCode {

@@ -1,10 +1,15 @@
 //! Runs rules on their own examples.
 
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
 use crate::{
     classify::{Classifier, kubectl, sentence},
+    correlate::{Engine, Event, Evidence, Key, Limits, Plan, Planned},
     event::AuditEvent,
     json,
-    rules::{Example, Rule},
+    rules::{Example, Level, Rule, correlation::Stream},
 };
 
 /// What came out for one rule.
@@ -33,6 +38,13 @@ pub struct Case {
     pub failure: Option<String>,
 }
 
+impl Case {
+    fn without_examples() -> Self {
+        let failure = "needs an example that matches and one that does not".to_owned();
+        Self { name: "examples".into(), must: None, failure: Some(failure) }
+    }
+}
+
 /// How many passed and failed.
 #[must_use]
 pub fn counts(tested: &[Tested]) -> (usize, usize) {
@@ -42,17 +54,92 @@ pub fn counts(tested: &[Tested]) -> (usize, usize) {
 }
 
 /// Runs every rule on its examples.
-pub fn run(rules: Vec<Rule>) -> Result<Vec<Tested>, aho_corasick::BuildError> {
-    let classifier = Classifier::new(rules)?;
+pub fn run(rules: Vec<Rule>, plan: Arc<Plan>) -> Result<Vec<Tested>, aho_corasick::BuildError> {
+    let classifier = Classifier::new(rules)?.with_plan(plan);
     let each = classifier.rules().iter().enumerate();
-    Ok(each.map(|(place, rule)| tested(&classifier, place, rule)).collect())
+    let mut all: Vec<_> = each.map(|(place, rule)| tested(&classifier, place, rule)).collect();
+    // A correlation that raises no alerts is a part of others: they are tested.
+    let told =
+        |it: &&Planned| it.level > Level::Informational || !it.correlation.matching.is_empty();
+    let correlations = classifier.plan().correlations().iter().filter(told);
+    all.extend(correlations.map(|it| tested_on_streams(&classifier, it)));
+    Ok(all)
+}
+
+fn tested_on_streams(classifier: &Classifier, planned: &Planned) -> Tested {
+    let it = &planned.correlation;
+    let mut cases = Vec::new();
+    if it.matching.is_empty() || it.not_matching.is_empty() {
+        cases.push(Case::without_examples());
+    }
+    let matching = it.matching.iter().map(|it| (it, true));
+    let streams = matching.chain(it.not_matching.iter().map(|it| (it, false)));
+    cases.extend(streams.map(|(stream, must)| Case {
+        name: stream.name.clone(),
+        must: Some(must),
+        failure: check_stream(classifier, planned, stream, must).err(),
+    }));
+    Tested {
+        id: it.id.clone(),
+        title: it.title.clone(),
+        level: planned.level.name(),
+        file: it.file.clone(),
+        cases,
+    }
+}
+
+/// When the events of a stream begin that have no time (Unix time).
+const START_S: i64 = 1_700_000_000;
+
+fn check_stream(
+    classifier: &Classifier,
+    planned: &Planned,
+    stream: &Stream,
+    must: bool,
+) -> Result<(), String> {
+    let mut engine = Engine::new(Arc::clone(classifier.plan()), Limits::default());
+    let second = SignedDuration::from_secs(1);
+    let mut at = Timestamp::from_second(START_S).unwrap_or_default() - second;
+    for (place, example) in stream.events.iter().enumerate() {
+        let text = example.to_string();
+        let event = AuditEvent::new(&text, json::members(&text).collect());
+        let time = event.stage_time.as_deref().or(event.received.as_deref());
+        at = match time {
+            Some(time) => time.parse().map_err(|_| format!("`{time}` is no time"))?,
+            None => at + second,
+        };
+        let hits = classifier.classify(&event).hits;
+        engine.observe(Event {
+            at_us: at.as_microsecond(),
+            key: Key::of(&[&place.to_string()]),
+            cluster: "".into(),
+            inputs: classifier.inputs(&event, &hits),
+            evidence: Evidence::default(),
+        });
+    }
+    engine.finish();
+    let id = planned.correlation.id.as_str();
+    let fired: Vec<_> = engine.fired().iter().filter(|it| &*it.correlation == id).collect();
+    let told = fired.len();
+    match (must, stream.alerts) {
+        (false, _) if told > 0 => return Err(format!("it fires {told} times")),
+        (true, None) if told == 0 => return Err("it does not fire".into()),
+        (true, Some(alerts)) if told != alerts => return Err(format!("it fires {told} times")),
+        _ => (),
+    }
+    let reason = fired.first().map(|it| it.reason(planned));
+    match &stream.reason {
+        Some(expected) if Some(expected) != reason.as_ref() => {
+            Err(format!("the sentence is `{}`", reason.unwrap_or_default()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn tested(classifier: &Classifier, place: usize, rule: &Rule) -> Tested {
     let mut cases = Vec::new();
     if rule.matching.is_empty() || rule.not_matching.is_empty() {
-        let failure = "needs an example that matches and one that does not".to_owned();
-        cases.push(Case { name: "examples".into(), must: None, failure: Some(failure) });
+        cases.push(Case::without_examples());
     }
     let matching = rule.matching.iter().map(|it| (it, true));
     let examples = matching.chain(rule.not_matching.iter().map(|it| (it, false)));
@@ -100,15 +187,60 @@ fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules;
+    use crate::{correlate::BaseRule, rules};
+
+    #[test]
+    fn streams_of_events() {
+        let rule = "title: r\nid: r\nlevel: informational\nlogsource: {product: kubernetes, service: audit}\n\
+            detection: {a: {verb: get}, condition: a}\n\
+            k8scop: {examples: {match: [{name: m, event: {verb: get}}], no_match: [{name: n, event: {verb: list}}]}}\n";
+        let correlation = "title: c\nid: c\nlevel: high\n\
+            correlation: {type: event_count, rules: [r], group-by: [user.username], timespan: 3s, condition: {gte: 2}}\n\
+            k8scop:\n  reason: '{user.username}: {count}'\n  examples:\n    match:\n";
+        let a = "{verb: get, user: {username: a}}";
+        let list = "{verb: list}";
+        let run = |matching: &str, not_matching: &str| {
+            let text = format!(
+                "{correlation}      - {{name: m, {matching}}}\n    no_match:\n      - {{name: n, {not_matching}}}\n"
+            );
+            let rule = rules::parse("r.yml", rule).unwrap();
+            let base = BaseRule { id: "r".into(), name: None, file: "r.yml".into() };
+            let correlation = rules::correlation::parse("c.yml", &text).unwrap();
+            run(vec![rule], Arc::new(Plan::new(vec![correlation], &[base]).unwrap())).unwrap()
+        };
+        let good = format!("events: [{a}, {list}, {a}], alerts: 1, reason: 'a: 2'");
+        let late = format!("events: [{a}, {list}, {list}, {a}]");
+        let tested = run(&good, &late);
+        assert_eq!(counts(&tested), (4, 0), "{tested:?}");
+        for (matching, not_matching, told) in [
+            (&late, &late, "does not fire"),
+            (&good, &good.replace(", alerts: 1, reason: 'a: 2'", ""), "fires 1 times"),
+            (&good.replace("alerts: 1", "alerts: 2"), &late, "fires 1 times"),
+            (&good.replace("a: 2'", "b'"), &late, "the sentence is `a: 2`"),
+            (&good.replace("{verb: list}", "{stageTimestamp: x}"), &late, "`x` is no time"),
+        ] {
+            let tested = run(matching, not_matching);
+            let failures =
+                tested.iter().flat_map(|it| &it.cases).filter_map(|it| it.failure.clone());
+            let failures: Vec<_> = failures.collect();
+            assert!(failures.len() == 1 && failures.concat().contains(told), "{tested:?}");
+        }
+    }
 
     #[test]
     fn every_built_in_rule_passes_its_examples() {
         let all =
-            rules::BUILT_IN.iter().map(|(name, text)| rules::parse(name, text).unwrap()).collect();
-        let tested = run(all).unwrap();
+            rules::BUILT_IN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let all: Vec<_> = all.collect();
+        let compiled = crate::config::compile_rules(&all, &rules::Lists::default()).unwrap();
+        let tested = run(compiled.rules, compiled.plan).unwrap();
         let (passed, failed) = counts(&tested);
-        assert_eq!(failed, 0, "{tested:?}");
+        let failures: Vec<_> = tested
+            .iter()
+            .flat_map(|it| it.cases.iter().map(move |case| (&it.file, case)))
+            .filter(|(_, it)| it.failure.is_some())
+            .collect();
+        assert_eq!(failed, 0, "{failures:#?}");
         assert!(passed > rules::BUILT_IN.len() * 2);
     }
 }

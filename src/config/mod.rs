@@ -634,7 +634,12 @@ fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
 /// Reads rule files: name and text. Tells what is wrong with all of them, and which two have one id.
 pub fn compile_rules(files: &[(String, String)], lists: &Lists) -> Result<Compiled, ConfigError> {
     let set = rules::assemble(files, &rules::Options::default(), lists);
-    let RuleSet { rules, correlations, .. } = set.map_err(ConfigError::Rules)?;
+    plan_rules(set.map_err(ConfigError::Rules)?)
+}
+
+/// Reads the correlations over rules. Tells what is wrong with all of them.
+pub fn plan_rules(set: RuleSet) -> Result<Compiled, ConfigError> {
+    let RuleSet { rules, correlations, .. } = set;
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for document in &correlations {
         match rules::correlation::read(document) {

@@ -7,7 +7,7 @@ use std::{
 
 use super::RulesetError;
 use crate::{
-    config::{self, ConfigError, Raw, RuleSources},
+    config::{self, Compiled, ConfigError, Raw, RuleSources},
     rules::{Rule, RuleError, RuleSet},
 };
 
@@ -63,9 +63,18 @@ impl Sources {
 
     /// The rules; an error if one of them cannot be used.
     pub(super) fn rules(&self) -> Result<Vec<Rule>, RulesetError> {
+        Ok(self.good()?.rules)
+    }
+
+    /// The rules and the correlations over them; an error if one of them cannot be used.
+    pub(super) fn compiled(&self) -> Result<Compiled, RulesetError> {
+        Ok(config::plan_rules(self.good()?)?)
+    }
+
+    fn good(&self) -> Result<RuleSet, RulesetError> {
         let set = self.read()?;
         match set.errors.is_empty() {
-            true => Ok(set.set.rules),
+            true => Ok(set.set),
             false => Err(ConfigError::Rules(set.errors).into()),
         }
     }

@@ -19,7 +19,8 @@ pub enum TestFormat {
 
 /// Runs every rule on its examples.
 pub fn test(sources: &Sources, format: TestFormat) -> Result<Report, RulesetError> {
-    let tested = rules_test::run(sources.rules()?)?;
+    let compiled = sources.compiled()?;
+    let tested = rules_test::run(compiled.rules, compiled.plan)?;
     let text = match format {
         TestFormat::Text => clean(&text(&tested)),
         TestFormat::Json => json_of(&tested),
