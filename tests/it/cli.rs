@@ -127,7 +127,7 @@ fn the_demo_tells_its_story_again_and_again() {
         let typed = k8scop(&folder, &["demo", "--once"]);
         assert_eq!(typed.status, 0, "{}{}", typed.out, typed.err);
         for text in [
-            "15 alerts written, 15 expected",
+            "22 alerts written, 22 expected",
             "Privileged pod created",
             "mallory@example.com",
             "chroot /host",
