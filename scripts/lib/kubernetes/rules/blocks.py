@@ -10,14 +10,19 @@ PATIENCE = 4 * DEADLINE  # for a whole block
 
 
 def blocks(name):
-    """What follows each `#: HEADING` of a file, with the heading."""
+    """What follows each `#: HEADING` of a file, or of the files of a folder in the order of their names, with the heading."""
+    path = os.path.join(HERE, name)
+    files = [os.path.join(path, it) for it in sorted(os.listdir(path))] if os.path.isdir(path) else [path]
     found = []
-    with open(os.path.join(HERE, name), encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("#: "):
-                found.append((line[3:].strip(), []))
-            elif found and not line.startswith("# ---"):
-                found[-1][1].append(line)
+    for path in files:
+        with open(path, encoding="utf-8") as file:
+            started = False
+            for line in file:
+                if line.startswith("#: "):
+                    started = True
+                    found.append((line[3:].strip(), []))
+                elif started:
+                    found[-1][1].append(line)
     return [(heading, "".join(lines).strip()) for heading, lines in found]
 
 

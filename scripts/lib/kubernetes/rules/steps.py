@@ -80,7 +80,7 @@ def attack(cluster):
     """Each step: its name, its ideas, what was typed, the lines of its events."""
     identify(cluster)
     steps, failed = [], []
-    for heading, text in blocks("attack.sh"):
+    for heading, text in blocks("attack"):
         step, ideas, who = (part.strip() for part in heading.split("|"))
         if who == "checkout":
             steal(cluster)
