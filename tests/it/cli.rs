@@ -58,7 +58,10 @@ fn a_broken_rule_is_told_with_its_place_and_nothing_listens() {
         );
         assert_eq!(typed.status, 3, "{}", typed.err);
         assert!(
-            typed.err.contains("error: rules/b.yml:6: an audit event has no field `verbs`"),
+            typed.err.contains("error: rules/b.yml:6:")
+                && typed
+                    .err
+                    .contains(": an audit event has no field `verbs`: did you mean `verb`?"),
             "{}",
             typed.err
         );

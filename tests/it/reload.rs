@@ -250,7 +250,7 @@ async fn rules_that_cannot_be_used_leave_the_old_ones_and_are_told_everywhere() 
     })
     .await;
     let expected = [
-        format!("{}:5: ", rules.path("sub/b.yml").display()),
+        format!("{}:5:25: ", rules.path("sub/b.yml").display()),
         format!("{}:", rules.path("sub/c.yml").display()),
         "no field `verbs`".into(),
     ];
