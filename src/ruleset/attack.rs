@@ -1,7 +1,5 @@
 //! Names of MITRE ATT&CK, as Sigma tags them: `attack.credential-access`, `attack.t1552.007`.
 
-use crate::rules::Rule;
-
 /// Tactics in the order in which an attack goes. The last two are names of version 19 for parts of `defense-evasion`.
 const TACTICS: [&str; 16] = [
     "reconnaissance",
@@ -245,9 +243,9 @@ const TECHNIQUES: [(u16, u16); 218] = [
     (1686, 1),
 ];
 
-/// The tactics of a rule: places in the order of an attack, and names.
-pub(super) fn tactics(rule: &Rule) -> Vec<(usize, &'static str)> {
-    let names = rule.tags.iter().filter_map(|it| it.strip_prefix("attack."));
+/// The tactics of these tags: places in the order of an attack, and names.
+pub(super) fn tactics(tags: &[String]) -> Vec<(usize, &'static str)> {
+    let names = tags.iter().filter_map(|it| it.strip_prefix("attack."));
     let mut found: Vec<_> = names
         .filter_map(|name| {
             let name = name.replace('_', "-");
@@ -258,9 +256,9 @@ pub(super) fn tactics(rule: &Rule) -> Vec<(usize, &'static str)> {
     found
 }
 
-/// Its techniques: `T1552.007`.
-pub(super) fn techniques(rule: &Rule) -> Vec<String> {
-    let names = rule.tags.iter().filter_map(|it| it.strip_prefix("attack."));
+/// Their techniques: `T1552.007`.
+pub(super) fn techniques(tags: &[String]) -> Vec<String> {
+    let names = tags.iter().filter_map(|it| it.strip_prefix("attack."));
     names.filter(|it| technique(it).is_some()).map(str::to_uppercase).collect()
 }
 

@@ -42,7 +42,7 @@ struct Idea {
     kind: String,
     /// Of each set of rules what its column says.
     sets: Vec<String>,
-    /// The rules that cover it: ids.
+    /// The rules and correlations that cover it: ids.
     covered_by: Vec<String>,
     /// Why no audit event shows it.
     why_not: Option<String>,
@@ -77,7 +77,7 @@ impl Idea {
 
 /// Counts what the rules cover.
 pub fn coverage(options: &CoverageOptions) -> Result<Report, RulesetError> {
-    let rules = options.sources.rules()?;
+    let rules = options.sources.good()?.heads();
     let (sets, mut ideas) = survey(&read(&options.against)?).map_err(|reason| {
         RulesetError::Usage(format!("{}: {reason}", options.against.display()))
     })?;

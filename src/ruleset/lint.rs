@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Report, RulesetError, Sources, attack, clean, json_text};
+use super::{Report, RulesetError, Sources, attack, clean, head::Head, json_text};
 use crate::{classify::Classifier, event::AuditEvent, json::members, rules::Rule};
 
 /// What `k8scop rules lint` is told.
@@ -47,6 +47,7 @@ pub fn lint(options: &LintOptions) -> Result<Report, RulesetError> {
     findings.extend(odd);
     let classifier = Classifier::new(set.set.rules)?;
     let rules = classifier.rules();
+    let all = rules.len() + set.correlations.len();
     let any_event = AuditEvent::new(ANY_EVENT, members(ANY_EVENT).collect());
     let always_tried = classifier.tried(&any_event);
     for (place, rule) in rules.iter().enumerate() {
@@ -71,12 +72,36 @@ pub fn lint(options: &LintOptions) -> Result<Report, RulesetError> {
             warn("title_twice", "title:", format!("its title is that of {}", other.file));
         }
     }
+    for (correlation, root) in &set.correlations {
+        let head = Head::of(correlation, root);
+        let mut warn = |kind: &'static str, told: &str| {
+            findings.push(Finding {
+                file: head.file.clone(),
+                line: root.at.line,
+                column: root.at.column,
+                warning: Some(kind),
+                text: format!("{}: {told}", head.title),
+            });
+        };
+        if correlation.matching.is_empty() {
+            warn("no_match_example", "it has no stream of events that must fire");
+        }
+        if correlation.not_matching.is_empty() {
+            warn("no_no_match_example", "it has no stream of events that must not fire");
+        }
+        if head.description.is_empty() {
+            warn("no_description", "it has no description");
+        }
+        for tag in head.tags.iter().filter(|it| !attack::is_known(it)) {
+            warn("unknown_tag", &format!("ATT&CK has no `{tag}`"));
+        }
+    }
     findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     let warnings = findings.len() - errors;
-    let summary = format!("{} rules: {errors} errors, {warnings} warnings", rules.len());
+    let summary = format!("{all} rules: {errors} errors, {warnings} warnings");
     let text = match options.json {
         true => json_text(&json!({
-            "rules": rules.len(),
+            "rules": all,
             "errors": errors,
             "warnings": warnings,
             "findings": findings.iter().map(Finding::object).collect::<Vec<_>>(),

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Report, RulesetError, Sources, attack, clean, json_text, table};
-use crate::rules::{Level, Rule};
+use super::{Report, RulesetError, Sources, attack, clean, head::Head, json_text, table};
+use crate::rules::Level;
 
 /// What `k8scop rules list` is told.
 #[derive(Debug, Default)]
@@ -24,9 +24,9 @@ pub struct ListOptions {
 
 /// Lists rules by tactic, the worst first.
 pub fn list(options: &ListOptions) -> Result<Report, RulesetError> {
-    let rules = options.sources.rules()?;
-    let mut shown: Vec<&Rule> = rules.iter().filter(|it| is_wanted(it, options)).collect();
-    let tactic = |rule: &Rule| attack::tactics(rule).first().map_or(usize::MAX, |it| it.0);
+    let rules = options.sources.good()?.heads();
+    let mut shown: Vec<&Head> = rules.iter().filter(|it| is_wanted(it, options)).collect();
+    let tactic = |rule: &Head| attack::tactics(&rule.tags).first().map_or(usize::MAX, |it| it.0);
     shown.sort_by_key(|it| (tactic(it), std::cmp::Reverse(it.level), it.title.clone()));
     let text = match options.json {
         true => json_text(&shown.iter().map(|it| object(it)).collect()),
@@ -43,11 +43,11 @@ pub fn list(options: &ListOptions) -> Result<Report, RulesetError> {
     Ok(Report { text, notes: Vec::new(), is_good: true })
 }
 
-fn is_wanted(rule: &Rule, options: &ListOptions) -> bool {
+fn is_wanted(rule: &Head, options: &ListOptions) -> bool {
     let is_level = options.levels.is_empty() || options.levels.contains(&rule.level);
     let is_tactic = options.tactic.as_ref().is_none_or(|wanted| {
         let wanted = wanted.to_lowercase().replace([' ', '_'], "-");
-        attack::tactics(rule).iter().any(|(_, it)| *it == wanted)
+        attack::tactics(&rule.tags).iter().any(|(_, it)| *it == wanted)
     });
     let is_tag = options.tag.as_ref().is_none_or(|wanted| {
         let wanted = wanted.to_lowercase();
@@ -67,24 +67,25 @@ fn is_wanted(rule: &Rule, options: &ListOptions) -> bool {
     is_level && is_tactic && is_tag && is_text
 }
 
-fn row(rule: &Rule) -> Vec<String> {
+fn row(rule: &Head) -> Vec<String> {
     vec![
-        attack::tactics(rule).first().map_or("-", |it| it.1).to_owned(),
+        attack::tactics(&rule.tags).first().map_or("-", |it| it.1).to_owned(),
         rule.level.name().to_owned(),
         rule.title.clone(),
-        attack::techniques(rule).join(" "),
+        attack::techniques(&rule.tags).join(" "),
         rule.file.clone(),
     ]
 }
 
-fn object(rule: &Rule) -> serde_json::Value {
+fn object(rule: &Head) -> serde_json::Value {
     json!({
+        "kind": rule.kind,
         "id": rule.id,
         "title": rule.title,
         "level": rule.level.name(),
         "alert": rule.level > Level::Informational,
-        "tactics": attack::tactics(rule).iter().map(|it| it.1).collect::<Vec<_>>(),
-        "techniques": attack::techniques(rule),
+        "tactics": attack::tactics(&rule.tags).iter().map(|it| it.1).collect::<Vec<_>>(),
+        "techniques": attack::techniques(&rule.tags),
         "tags": rule.tags,
         "description": rule.description,
         "detects": rule.detects,

@@ -4,6 +4,7 @@
 mod attack;
 mod coverage;
 mod diff;
+mod head;
 mod import;
 mod lint;
 mod list;

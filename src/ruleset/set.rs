@@ -5,10 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::RulesetError;
+use super::{RulesetError, head::Head};
 use crate::{
     config::{self, Compiled, ConfigError, Raw, RuleSources},
-    rules::{Rule, RuleError, RuleSet},
+    correlate::{BaseRule, Plan},
+    rules::{
+        Node, Rule, RuleError, RuleSet,
+        correlation::{self, Correlation},
+    },
 };
 
 /// Where rules come from.
@@ -30,6 +34,8 @@ pub(super) struct Set {
     pub(super) files: Vec<(String, String)>,
     /// What is in them.
     pub(super) set: RuleSet,
+    /// The correlations in them, and their documents.
+    pub(super) correlations: Vec<(Correlation, Node)>,
     /// What is wrong with others.
     pub(super) errors: Vec<RuleError>,
 }
@@ -51,33 +57,63 @@ impl Sources {
             return Err(RulesetError::Usage("there are no rules (*.yml, *.yaml) in it".into()));
         }
         let errors = match texts.assemble() {
-            Ok(set) => return Ok(Set { files, set, errors: Vec::new() }),
+            Ok(set) => return Ok(Set::new(files, set, Vec::new())),
             Err(ConfigError::Rules(errors)) => errors,
             Err(error) => return Err(error.into()),
         };
         // What can be said of the others is said all the same.
         texts.leave_out(&errors.iter().map(|it| it.file.clone()).collect());
         let set = texts.assemble().unwrap_or_default();
-        Ok(Set { files, set, errors })
+        Ok(Set::new(files, set, errors))
+    }
+
+    /// All of them; an error if one of them cannot be used.
+    pub(super) fn good(&self) -> Result<Set, RulesetError> {
+        let set = self.read()?;
+        match set.errors.is_empty() {
+            true => Ok(set),
+            false => Err(ConfigError::Rules(set.errors).into()),
+        }
     }
 
     /// The rules; an error if one of them cannot be used.
     pub(super) fn rules(&self) -> Result<Vec<Rule>, RulesetError> {
-        Ok(self.good()?.rules)
+        Ok(self.good()?.set.rules)
     }
 
     /// The rules and the correlations over them; an error if one of them cannot be used.
     pub(super) fn compiled(&self) -> Result<Compiled, RulesetError> {
-        Ok(config::plan_rules(self.good()?)?)
+        Ok(config::plan_rules(self.good()?.set)?)
+    }
+}
+
+impl Set {
+    fn new(files: Vec<(String, String)>, set: RuleSet, mut errors: Vec<RuleError>) -> Self {
+        let mut correlations = Vec::new();
+        for document in &set.correlations {
+            match correlation::read(document) {
+                Ok(it) => correlations.push((it, document.root.clone())),
+                Err(error) => errors.push(error),
+            }
+        }
+        // What they name must be there, where all can be read.
+        if errors.is_empty() {
+            let base: Vec<_> = set.rules.iter().map(base_rule).collect();
+            let all = correlations.iter().map(|(it, _)| it.clone()).collect();
+            errors.extend(Plan::new(all, &base).err());
+        }
+        Self { files, set, correlations, errors }
     }
 
-    fn good(&self) -> Result<RuleSet, RulesetError> {
-        let set = self.read()?;
-        match set.errors.is_empty() {
-            true => Ok(set.set),
-            false => Err(ConfigError::Rules(set.errors).into()),
-        }
+    /// Rules and correlations.
+    pub(super) fn heads(&self) -> Vec<Head> {
+        let correlations = self.correlations.iter().map(|(it, root)| Head::of(it, root));
+        self.set.rules.iter().map(Head::from).chain(correlations).collect()
     }
+}
+
+fn base_rule(rule: &Rule) -> BaseRule {
+    BaseRule { id: rule.id.clone(), name: rule.name.clone(), file: rule.file.clone() }
 }
 
 fn read_config(path: &Path) -> Result<Raw, ConfigError> {

@@ -4,12 +4,16 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Report, RulesetError, Sources, attack, clean, find, json_text, words};
+use super::{Report, RulesetError, Sources, attack, clean, find, head::Head, json_text, words};
 use crate::{
     classify::{kubectl, sentence},
+    config::ConfigError,
     event::AuditEvent,
     json as text_json,
-    rules::{Condition, Example, FieldTest, Level, OncePer, Part, Rule},
+    rules::{
+        Condition, Example, FieldTest, Level, Node, OncePer, Part, Rule,
+        correlation::{Correlation, Stream},
+    },
 };
 
 /// What `k8scop rules show` is told.
@@ -26,23 +30,123 @@ pub struct ShowOptions {
 /// Shows one rule, or all of a file.
 pub fn show(options: &ShowOptions) -> Result<Report, RulesetError> {
     let path = Path::new(&options.name);
-    let rules = match path.is_file() {
-        true => Sources { config: None, paths: vec![path.to_owned()] }.rules()?,
-        false => options.sources.rules()?,
+    let set = match path.is_file() {
+        true => Sources { config: None, paths: vec![path.to_owned()] }.read()?,
+        false => options.sources.good()?,
     };
-    let of_file = |it: &&Rule| {
-        let file = Path::new(&it.file);
+    // A file may hold a correlation without its rules.
+    if set.set.rules.is_empty() && set.correlations.is_empty() && !set.errors.is_empty() {
+        return Err(ConfigError::Rules(set.errors).into());
+    }
+    let of_file = |file: &str| {
+        let file = Path::new(file);
         path.is_file() || file.ends_with(path) || file.file_stem() == Some(path.as_os_str())
     };
-    let mut found: Vec<&Rule> = rules.iter().filter(of_file).collect();
+    let mut found: Vec<Shown<'_>> = Vec::new();
+    found.extend(set.set.rules.iter().filter(|it| of_file(&it.file)).map(Shown::Rule));
+    let correlations = || set.correlations.iter().map(|(it, root)| Shown::Correlation(it, root));
+    found.extend(correlations().filter(|it| of_file(it.file())));
     if found.is_empty() {
-        found.extend(rules.get(find(&rules, &options.name)?));
+        let name = options.name.to_lowercase();
+        found.extend(correlations().filter(|it| it.is_called(&name)));
+    }
+    if found.is_empty() {
+        found.extend(set.set.rules.get(find(&set.set.rules, &options.name)?).map(Shown::Rule));
     }
     let text = match options.json {
-        true => json_text(&found.iter().map(|it| object(it)).collect()),
-        false => clean(&found.iter().map(|it| told(it)).collect::<Vec<_>>().join("\n")),
+        true => json_text(&found.iter().map(Shown::object).collect()),
+        false => clean(&found.iter().map(Shown::told).collect::<Vec<_>>().join("\n")),
     };
     Ok(Report { text, notes: Vec::new(), is_good: true })
+}
+
+/// What is shown.
+enum Shown<'s> {
+    Rule(&'s Rule),
+    Correlation(&'s Correlation, &'s Node),
+}
+
+impl Shown<'_> {
+    fn file(&self) -> &str {
+        match self {
+            Self::Rule(it) => &it.file,
+            Self::Correlation(it, _) => &it.file,
+        }
+    }
+
+    /// Whether it is a correlation with this id or title, in small letters.
+    fn is_called(&self, name: &str) -> bool {
+        match self {
+            Self::Rule(_) => false,
+            Self::Correlation(it, _) => {
+                it.id.to_lowercase() == name || it.title.to_lowercase() == name
+            }
+        }
+    }
+
+    fn told(&self) -> String {
+        match self {
+            Self::Rule(it) => told(it),
+            Self::Correlation(it, root) => correlation_told(it, root),
+        }
+    }
+
+    fn object(&self) -> Value {
+        match self {
+            Self::Rule(it) => object(it),
+            Self::Correlation(_, root) => root.json(),
+        }
+    }
+}
+
+fn correlation_told(it: &Correlation, root: &Node) -> String {
+    let head = Head::of(it, root);
+    let of = |name: &str| root.get("correlation").and_then(|it| it.get(name)).map(Node::json);
+    let text = |name: &str| match of(name) {
+        None => String::new(),
+        Some(Value::String(text)) => text,
+        Some(Value::Array(all)) => {
+            let texts: Vec<_> = all.iter().filter_map(Value::as_str).collect();
+            texts.join(", ")
+        }
+        Some(other) => other.to_string(),
+    };
+    let tactics = attack::tactics(&it.tags).into_iter().map(|it| it.1.to_owned());
+    let attack = tactics.chain(attack::techniques(&it.tags)).collect::<Vec<_>>().join(", ");
+    let mut out = vec![it.title.clone()];
+    for (name, text) in [
+        ("id", it.id.clone()),
+        ("level", head.level.name().to_owned()),
+        ("attack", attack),
+        ("detects", head.detects.join(", ")),
+        ("author", it.author.clone()),
+        ("file", it.file.clone()),
+        ("advice", head.advice.unwrap_or_default()),
+        ("type", text("type")),
+        ("rules", it.rules.join(", ")),
+        ("group by", text("group-by")),
+        ("within", text("timespan")),
+        ("when", text("condition")),
+    ] {
+        if !text.is_empty() {
+            out.push(format!("  {name:<8} {text}"));
+        }
+    }
+    let streams = |all: &[Stream]| all.iter().map(|it| it.name.clone()).collect();
+    for (name, lines) in [
+        ("description", it.description.lines().map(str::to_owned).collect()),
+        ("must fire", streams(&it.matching)),
+        ("must not fire", streams(&it.not_matching)),
+        ("references", it.references.clone()),
+    ] {
+        let lines: Vec<String> = lines;
+        if !lines.is_empty() {
+            out.push(format!("\n  {name}"));
+            out.extend(lines.into_iter().map(|it| format!("    {it}")));
+        }
+    }
+    out.push(String::new());
+    out.join("\n")
 }
 
 /// What is made of an example.
@@ -89,8 +193,8 @@ fn told(rule: &Rule) -> String {
         OncePer::Stage => "for each stage of a request",
         OncePer::Request => "once for a request",
     };
-    let tactics = attack::tactics(rule).into_iter().map(|it| it.1.to_owned());
-    let attack = tactics.chain(attack::techniques(rule)).collect::<Vec<_>>().join(", ");
+    let tactics = attack::tactics(&rule.tags).into_iter().map(|it| it.1.to_owned());
+    let attack = tactics.chain(attack::techniques(&rule.tags)).collect::<Vec<_>>().join(", ");
     let mut out = vec![rule.title.clone()];
     let mut row = |name: &str, text: &str| {
         if !text.is_empty() {
@@ -149,8 +253,8 @@ fn object(rule: &Rule) -> Value {
         "severity": rule.level.severity(),
         "alert": rule.level > Level::Informational,
         "once_per": match rule.once_per { OncePer::Stage => "stage", OncePer::Request => "request" },
-        "tactics": attack::tactics(rule).iter().map(|it| it.1).collect::<Vec<_>>(),
-        "techniques": attack::techniques(rule),
+        "tactics": attack::tactics(&rule.tags).iter().map(|it| it.1).collect::<Vec<_>>(),
+        "techniques": attack::techniques(&rule.tags),
         "tags": rule.tags,
         "description": rule.description,
         "author": rule.author,

@@ -148,7 +148,7 @@ fn rules_are_listed_by_tactic() {
     assert_eq!(
         configured[0],
         json!({
-            "id": "rule-b", "title": "Beta", "level": "low", "alert": true, "tactics": ["credential-access"],
+            "kind": "rule", "id": "rule-b", "title": "Beta", "level": "low", "alert": true, "tactics": ["credential-access"],
             "techniques": ["T1552.007"], "tags": ["attack.credential-access", "attack.t1552.007"],
             "description": "Somebody read Beta.", "detects": ["A1"], "file": "my-rules/b.yml"
         })
@@ -177,6 +177,32 @@ fn rules_are_listed_by_tactic() {
     fs::create_dir(folder.0.join("empty")).unwrap();
     list(&["empty"]).is(2);
     list(&["nowhere"]).is(4);
+}
+
+const MANY: &str = "title: Many\nid: many\ndescription: d\ntags: [attack.exfiltration]\ncorrelation: {type: event_count, rules: [rule-a], group-by: [user.username], timespan: 5m, condition: {gte: 3}}\nlevel: critical\n";
+
+#[test]
+fn correlations_are_rules_too() {
+    let folder = prepared();
+    fs::write(folder.0.join("my-rules/many.yml"), MANY).unwrap();
+    let typed = |args: &[&str]| k8scop(&folder.0, &[&["rules"], args].concat());
+    let listed = typed(&["list", "my-rules", "--level", "critical", "--format", "json"]).is(0).json();
+    assert_eq!((&listed[0]["kind"], &listed[0]["title"]), (&json!("correlation"), &json!("Many")));
+    let shown = typed(&["show", "many", "--rules", "my-rules"]).is(0);
+    shown.has(&["type     event_count", "rules    rule-a", "group by user.username", "within   5m", "when     {\"gte\":3}"]);
+    typed(&["lint", "my-rules"]).is(0).has(&["my-rules/many.yml:1:1: warning: no_match_example: Many", "3 rules: 0 errors, 2 warnings"]);
+    fs::write(folder.0.join("my-rules/many.yml"), MANY.replace("[rule-a]", "[rule-x]")).unwrap();
+    typed(&["lint", "my-rules"]).is(1).has(&["my-rules/many.yml:5", "error: ", "rule-x"]);
+    typed(&["list", "my-rules"]).is(3);
+}
+
+/// Those that come with the program lack nothing.
+#[test]
+fn the_built_in_rules_pass_strictly() {
+    let folder = Folder::new("rules");
+    let lint = k8scop(&folder.0, &["rules", "lint", "--strict"]).is(0);
+    lint.has(&[" rules: 0 errors, 0 warnings\n"]);
+    k8scop(&folder.0, &["rules", "test"]).is(0);
 }
 
 #[test]
@@ -211,8 +237,12 @@ fn a_rule_is_shown_in_words() {
     assert_eq!(object["examples"]["match"][0]["reason"], "bob read s");
     let unknown = show(&["nothing of it"]).is(2);
     assert!(unknown.err.contains("no rule has the id or title `nothing of it`"), "{}", unknown.err);
-    let several = show(&["secret"]).is(2);
-    assert!(several.err.contains("Secret read; "), "{}", several.err);
+    let several = show(&["a", "--rules", "my-rules/a.yml", "--rules", "my-rules/b.yml"]).is(0);
+    assert!(several.out.starts_with("Alpha"), "a file's name goes before a part of titles");
+    let several = show(&["ta", "--rules", "my-rules", "--rules", "c.yml"]).is(4);
+    assert!(several.err.contains("c.yml"), "{}", several.err);
+    let several = show(&["in a", "--rules", "built-in"]).is(2);
+    assert!(several.err.contains("`in a` is in several titles: "), "{}", several.err);
     // What others wrote into a rule does not reach the terminal.
     fs::write(folder.0.join("e.yml"), whole("e", "\"a\\e[2Jb\"")).unwrap();
     assert!(!show(&["e.yml"]).is(0).out.contains('\u{1b}'));
