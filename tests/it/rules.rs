@@ -186,11 +186,21 @@ fn correlations_are_rules_too() {
     let folder = prepared();
     fs::write(folder.0.join("my-rules/many.yml"), MANY).unwrap();
     let typed = |args: &[&str]| k8scop(&folder.0, &[&["rules"], args].concat());
-    let listed = typed(&["list", "my-rules", "--level", "critical", "--format", "json"]).is(0).json();
+    let listed =
+        typed(&["list", "my-rules", "--level", "critical", "--format", "json"]).is(0).json();
     assert_eq!((&listed[0]["kind"], &listed[0]["title"]), (&json!("correlation"), &json!("Many")));
     let shown = typed(&["show", "many", "--rules", "my-rules"]).is(0);
-    shown.has(&["type     event_count", "rules    rule-a", "group by user.username", "within   5m", "when     {\"gte\":3}"]);
-    typed(&["lint", "my-rules"]).is(0).has(&["my-rules/many.yml:1:1: warning: no_match_example: Many", "3 rules: 0 errors, 2 warnings"]);
+    shown.has(&[
+        "type     event_count",
+        "rules    rule-a",
+        "group by user.username",
+        "within   5m",
+        "when     {\"gte\":3}",
+    ]);
+    typed(&["lint", "my-rules"]).is(0).has(&[
+        "my-rules/many.yml:1:1: warning: no_match_example: Many",
+        "3 rules: 0 errors, 2 warnings",
+    ]);
     fs::write(folder.0.join("my-rules/many.yml"), MANY.replace("[rule-a]", "[rule-x]")).unwrap();
     typed(&["lint", "my-rules"]).is(1).has(&["my-rules/many.yml:5", "error: ", "rule-x"]);
     typed(&["list", "my-rules"]).is(3);
@@ -620,6 +630,16 @@ fn why_a_rule_is_not_hit() {
         explain(&["--rule", "Omega"]).is(2).err.contains("no rule has the id or title `Omega`")
     );
     explain(&["--near", "--rule", "Alpha"]).is(2);
+}
+
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let command = "$ k8scop explain tests/data/rules/refused.ndjson --rule 'Secret read'\n";
+    let (_, rest) = readme.split_once(command).unwrap();
+    let args = ["explain", "tests/data/rules/refused.ndjson", "--rule", "Secret read"];
+    let shown = k8scop(&root(), &args).is(0).out;
+    assert_eq!(rest.split("```").next().unwrap().trim_end(), shown.trim_end());
 }
 
 /// As much of JSON Schema (draft 7) as the schema of rules needs. Gives the path of the first thing that is wrong.
