@@ -148,8 +148,6 @@ impl Summary {
             "rule": {
                 "id": self.rule.id,
                 "name": self.title,
-                "description": unwrap::cut(&self.rule.description),
-                "author": self.rule.author,
                 "ruleset": "k8scop",
                 "category": "kubernetes",
             },
@@ -165,8 +163,16 @@ impl Summary {
                 parent.insert(name.into(), value);
             }
         };
-        if let Some(reference) = &self.rule.reference {
-            put("/rule/reference", json!(reference));
+        let RuleNote { description, author, reference, .. } = &self.rule;
+        let reference = reference.as_deref().unwrap_or_default();
+        for (name, text) in [
+            ("description", unwrap::cut(description)),
+            ("author", author),
+            ("reference", reference),
+        ] {
+            if !text.is_empty() {
+                put(&format!("/rule/{name}"), json!(text));
+            }
         }
         if !self.rule.tags.is_empty() {
             put("/tags", json!(self.rule.tags));

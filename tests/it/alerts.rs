@@ -6,10 +6,23 @@ use serde_json::{Value, json};
 
 use crate::{
     fake::{Asked, Fake, Reaction, items},
-    harness::{CANARY, K8scop, SOON, client, wait_for},
+    harness::{CANARY, Folder, K8scop, SOON, client, wait_for},
 };
 
 const EXEC: &str = "Command run in a container";
+
+/// The only rule.
+const RULE: &str = "title: Command run in a container\nid: 7f3c1a52-9d10-4b6e-8a20-000000000014\nlevel: medium\ntags: [attack.t1609]\n\
+    logsource: {product: kubernetes, service: audit}\ndetection: {selection: {objectRef.subresource: exec}, condition: selection}\n";
+
+/// Starts it with the rule, which is in the folder.
+async fn started(config: &str) -> (K8scop, Folder) {
+    let rules = Folder::new("alerts");
+    fs::write(rules.0.join("exec.yml"), RULE).unwrap();
+    let path = rules.0.display();
+    let config = format!("{config}rules: {{built_in: false, paths: ['{path}']}}\n");
+    (K8scop::start(&config).await, rules)
+}
 
 /// One audit event: a command in a container, by this user in this namespace.
 fn exec(id: &str, user: &str, namespace: &str, second: usize) -> Value {
@@ -60,7 +73,7 @@ fn told(alerts: &[Value]) -> Vec<(&str, Option<u64>)> {
 #[tokio::test]
 async fn of_alerts_that_say_the_same_one_is_told_and_then_how_many_there_were() {
     let config = "output: file:./data\nalerts:\n  suppress:\n  - {rules: [attack.t1609], by: [user.username, objectRef.namespace], for: 2s}\n";
-    let k8scop = K8scop::start(config).await;
+    let (k8scop, _rules) = started(config).await;
     let all = (0..300).map(|it| exec(&format!("a{it}"), "alice", "shop", 0));
     let others = [exec("b", "bob", "shop", 0), exec("c", "alice", "prod", 1)];
     let sent = body(all.chain(others));
@@ -106,7 +119,7 @@ async fn levels_scores_and_routes_follow_the_configuration() {
         - {rules: [7f3c1a52-9d10-4b6e-8a20-000000000014], namespaces: [dev], level: low}\n  \
         - {rules: [attack.t1609], clusters: [quiet], level: informational}\n  \
         routes:\n  - {min_level: high, index: logs-k8scop.alerts-pager}\n";
-    let k8scop = K8scop::start(config).await;
+    let (k8scop, _rules) = started(config).await;
     let events =
         [exec("1", "a", "prod-eu", 0), exec("2", "a", "dev", 1), exec("3", "a", "other", 2)];
     assert_eq!(k8scop.bulk("/_bulk", body(events)).await.1["errors"], false);
@@ -148,7 +161,7 @@ async fn levels_scores_and_routes_follow_the_configuration() {
 
 #[tokio::test]
 async fn a_storm_is_capped_and_its_summary_is_told_when_it_stops() {
-    let mut k8scop = K8scop::start("output: file:./data\n").await;
+    let (mut k8scop, _rules) = started("output: file:./data\n").await;
     let storm = (0..500).map(|it| exec(&it.to_string(), "alice", "shop", it % 30));
     let sent = body(storm.chain([exec("m", "mallory", "shop", 20)]));
     assert_eq!(k8scop.bulk("/_bulk", sent).await.1["errors"], false);
@@ -188,7 +201,7 @@ async fn a_first_alert_that_is_not_stored_is_not_lost() {
         "output: {}\nlimits: {{request_deadline_s: 1}}\nretry: {{first_ms: 60000, longest_ms: 60000}}\nalerts:\n  suppress:\n  - {{rules: ['*'], by: [user.username], for: 1h}}\n",
         fake.url()
     );
-    let mut k8scop = K8scop::start(&config).await;
+    let (mut k8scop, _rules) = started(&config).await;
     let sent = body((0..3).map(|it| exec(&it.to_string(), "alice", "shop", it)));
     let (status, answer) = k8scop.bulk("/_bulk", sent.clone()).await;
     assert_eq!(status, 429, "all of it is to come again: {answer}");
@@ -220,7 +233,7 @@ async fn a_summary_is_tried_until_it_is_stored() {
         "output: {}\nretry: {{first_ms: 5, longest_ms: 50}}\nalerts:\n  suppress:\n  - {{rules: ['*'], for: 1s}}\n",
         fake.url()
     );
-    let mut k8scop = K8scop::start(&config).await;
+    let (mut k8scop, _rules) = started(&config).await;
     let sent = body((0..3).map(|it| exec(&it.to_string(), "alice", "shop", 0)));
     assert_eq!(k8scop.bulk("/_bulk", sent).await.1["errors"], false);
     wait_for("the summary to be stored", SOON, async || {
@@ -251,7 +264,7 @@ async fn a_stop_tells_what_could_not_be_told() {
         "output: {}\nlimits: {{shutdown_grace_s: 1}}\nalerts:\n  suppress:\n  - {{rules: ['*'], for: 1h}}\n",
         fake.url()
     );
-    let mut k8scop = K8scop::start(&config).await;
+    let (mut k8scop, _rules) = started(&config).await;
     let sent = body((0..4).map(|it| exec(&it.to_string(), "alice", "shop", 0)));
     assert_eq!(k8scop.bulk("/_bulk", sent).await.1["errors"], false);
     k8scop.term();
