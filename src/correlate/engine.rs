@@ -46,22 +46,26 @@ pub struct Limits {
     pub pending_max: usize,
 }
 
-impl Default for Limits {
+impl Limits {
     /// Together some 200 MiB at worst.
+    pub const DEFAULT: Self = Self {
+        late_max_us: 60 * MICROS,
+        quiet_max_us: 300 * MICROS,
+        held_max: 100_000,
+        held_bytes_max: 32 << 20,
+        groups_max: 100_000,
+        groups_bytes_max: 64 << 20,
+        group_events_max: COUNT_MAX,
+        values_max: 1_000_000,
+        seen_max: 500_000,
+        alerts_per_hour_max: 100,
+        pending_max: 1_000,
+    };
+}
+
+impl Default for Limits {
     fn default() -> Self {
-        Self {
-            late_max_us: 60 * MICROS,
-            quiet_max_us: 300 * MICROS,
-            held_max: 100_000,
-            held_bytes_max: 32 << 20,
-            groups_max: 100_000,
-            groups_bytes_max: 64 << 20,
-            group_events_max: COUNT_MAX,
-            values_max: 1_000_000,
-            seen_max: 500_000,
-            alerts_per_hour_max: 100,
-            pending_max: 1_000,
-        }
+        Self::DEFAULT
     }
 }
 

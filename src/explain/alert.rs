@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{entry, plain};
 use crate::{
     classify,
+    correlate::{Fired, Planned},
     event::Text,
     rules::{Level, Rule},
     unwrap::{self, Found, When},
@@ -32,7 +33,7 @@ pub(super) struct Alert {
     name: Option<String>,
     code: Option<u16>,
     cluster: Option<String>,
-    provider: &'static str,
+    provider: Option<&'static str>,
     audit_id: Option<String>,
     stage: Option<String>,
     file: String,
@@ -74,12 +75,44 @@ impl Alert {
             name: own(&event.object.name),
             code: event.code,
             cluster: found.cluster().map(cut),
-            provider: found.provider().name(),
+            provider: Some(found.provider().name()),
             audit_id: own(&event.audit_id),
             stage: own(&event.stage),
             file: file.to_owned(),
             line,
             at: when.at,
+        }
+    }
+
+    /// That of several events; it stands where the last of them does.
+    pub(super) fn correlated(planned: &Planned, fired: &Fired) -> Self {
+        let cut = |it: &str| unwrap::cut(it).to_owned();
+        let last = fired.events().last().map(|it| &it.evidence);
+        let mut people: Vec<&str> = fired.events().map(|it| &*it.evidence.user).collect();
+        people.dedup();
+        let user = Some(people).filter(|it| it.len() == 1).and_then(|it| it.first().copied());
+        let at = Timestamp::from_microsecond(fired.at_us).unwrap_or_default();
+        let it = &planned.correlation;
+        Self {
+            time: at.to_string(),
+            severity: planned.level.name(),
+            rule: RuleName { id: it.id.clone(), title: it.title.clone() },
+            reason: cut(&fired.reason(planned)),
+            user: user.filter(|it| !it.is_empty()).map(cut),
+            source_ip: None,
+            verb: None,
+            kubectl: None,
+            resource: None,
+            namespace: None,
+            name: None,
+            code: None,
+            cluster: Some(&*fired.cluster).filter(|it| !it.is_empty()).map(cut),
+            provider: None,
+            audit_id: last.map(|it| cut(&it.audit_id)),
+            stage: None,
+            file: last.map(|it| it.index.to_string()).unwrap_or_default(),
+            line: last.and_then(|it| it.id.parse().ok()).unwrap_or_default(),
+            at,
         }
     }
 

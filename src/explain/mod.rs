@@ -161,6 +161,7 @@ struct Core {
 impl Core {
     fn new(config: Config) -> anyhow::Result<Self> {
         let classifier = Classifier::new(config.rules).context("the rules have too many texts")?;
+        let classifier = classifier.with_plan(config.plan);
         Ok(Self { policy: config.policy, classifier, now: Timestamp::now() })
     }
 

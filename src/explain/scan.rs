@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal, Write},
     path::PathBuf,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,10 +17,12 @@ use super::{
     ended,
     reader::{self, Input, Meter},
     split::{Document, Form},
-    summary::{Counts, Summary},
+    summary::{Counts, RuleName, Summary},
 };
 use crate::{
+    classify::Place,
     config::Config,
+    correlate::{Engine, Limits},
     prepare,
     rules::Level,
     unwrap::{self, Clock, Found, Part},
@@ -70,6 +73,14 @@ pub enum Outcome {
 const IDS_MAX: usize = 1 << 20;
 /// Documents between two looks at the clock.
 const TICK_DOCUMENTS: u64 = 512;
+/// What correlations remember.
+const LIMITS: Limits = Limits {
+    held_max: 1 << 20,
+    held_bytes_max: 512 << 20,
+    alerts_per_hour_max: usize::MAX,
+    pending_max: 1 << 20,
+    ..Limits::DEFAULT
+};
 
 /// Scans files. `tell` takes what is for standard error.
 pub fn scan(
@@ -101,6 +112,7 @@ pub fn scan(
         written: 0,
         left_out: 0,
         is_hit: false,
+        engine: Engine::new(Arc::clone(core.classifier.plan()), LIMITS),
         documents: 0,
         error: None,
     };
@@ -125,6 +137,7 @@ pub fn scan(
             break;
         }
     }
+    scan.correlate();
     scan.bar.finish_and_clear();
     let (files, files_failed) = (scan.counts.files, scan.counts.files_failed);
     let is_hit = scan.is_hit;
@@ -175,6 +188,8 @@ struct Scan<'s> {
     /// Alerts beyond the table's last row.
     left_out: u64,
     is_hit: bool,
+    /// Holds what correlations are about until all is read: files are in no order.
+    engine: Engine,
     documents: u64,
     /// Why nothing more can be written.
     error: Option<io::Error>,
@@ -209,11 +224,17 @@ impl Scan<'_> {
         let (core, event) = (self.core, found.event);
         let when = found.when(core.now);
         let (mut alerts, mut is_matched) = (0, false);
-        for hit in core.classifier.classify(event).hits {
+        let hits = core.classifier.classify(event).hits;
+        let place = Place { index: file, id: Some(&line.to_string()) };
+        let at_us = when.at.as_microsecond();
+        if let Some(event) = prepare::observation(&core.classifier, found, &hits, place, at_us) {
+            self.engine.observe(event);
+        }
+        for hit in hits {
             let Some(rule) = core.classifier.rules().get(hit) else { continue };
             let level = core.policy.grade(rule, found).level;
             // What only labels raises no alert.
-            if !core.policy.alerting.is_alert(level) {
+            if !core.policy.alerting.is_alert(level) || core.classifier.plan().is_silent(hit) {
                 continue;
             }
             self.is_hit |= self.options.fail_on.is_some_and(|it| level >= it);
@@ -235,6 +256,26 @@ impl Scan<'_> {
         self.counts.event(user, found.cluster(), alerts, at);
         self.counts.cut += u64::from(found.is_cut());
         self.counts.matched += u64::from(is_matched);
+    }
+
+    /// Tells what several events mean together.
+    fn correlate(&mut self) {
+        let plan = Arc::clone(self.engine.plan());
+        self.engine.finish();
+        for fired in self.engine.fired().clone() {
+            let mut correlations = plan.correlations().iter().enumerate();
+            let Some((place, planned)) =
+                correlations.find(|(_, it)| *it.correlation.id == *fired.correlation)
+            else {
+                continue;
+            };
+            self.is_hit |= self.options.fail_on.is_some_and(|it| planned.level >= it);
+            if planned.level >= self.options.severity_min {
+                let of_plan = self.core.classifier.rules().len() + place;
+                self.counts.alert(of_plan, planned.level);
+                self.tell(Alert::correlated(planned, &fired));
+            }
+        }
     }
 
     fn tell(&mut self, alert: Alert) {
@@ -272,7 +313,17 @@ impl Scan<'_> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let summary = Summary::new(self.counts, self.core.classifier.rules(), bytes, took);
+        let classifier = &self.core.classifier;
+        let rules = classifier.rules().iter();
+        let mut names: Vec<_> = rules.map(|it| RuleName::new(&it.id, &it.title)).collect();
+        names.extend(
+            classifier
+                .plan()
+                .correlations()
+                .iter()
+                .map(|it| RuleName::new(&it.correlation.id, &it.correlation.title)),
+        );
+        let summary = Summary::new(self.counts, &names, bytes, took);
         let out = self.out;
         match self.options.format {
             Format::Json => {

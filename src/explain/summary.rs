@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::plain;
-use crate::rules::{Level, Rule};
+use crate::rules::Level;
 
 /// Most names that are counted apart: there can be as many as there are events.
 const NAMES_MAX: usize = 10_000;
@@ -174,16 +174,30 @@ struct Name {
 
 const LEVELS: [Level; 4] = [Level::Critical, Level::High, Level::Medium, Level::Low];
 
+/// A rule or a correlation, as the summary names it.
+#[derive(Debug)]
+pub(super) struct RuleName<'r> {
+    id: &'r str,
+    title: &'r str,
+}
+
+impl<'r> RuleName<'r> {
+    pub(super) fn new(id: &'r str, title: &'r str) -> Self {
+        Self { id, title }
+    }
+}
+
 impl Summary {
-    pub(super) fn new(counts: Counts, rules: &[Rule], bytes: u64, took: Duration) -> Self {
+    /// `rules` stand in the order of the places that were counted.
+    pub(super) fn new(counts: Counts, rules: &[RuleName<'_>], bytes: u64, took: Duration) -> Self {
         let mut found: Vec<_> = counts
             .rules
             .iter()
             .filter_map(|((place, level), alerts)| {
                 let rule = rules.get(*place)?;
                 Some(RuleCount {
-                    id: rule.id.clone(),
-                    title: rule.title.clone(),
+                    id: rule.id.to_owned(),
+                    title: rule.title.to_owned(),
                     severity: level.name(),
                     alerts: *alerts,
                     level: *level,

@@ -35,6 +35,7 @@ use crate::{
 pub use self::dead_letter::{DATASET_DEAD_LETTERS, DeadLetters, Letter};
 pub use self::ids::{hashed, is_namespace};
 pub(crate) use self::ids::{made_id, namespace};
+pub(crate) use self::observation::observation;
 
 /// Dataset of the audit events.
 pub const DATASET_LOGS: &str = "kubernetes.audit_logs";

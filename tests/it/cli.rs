@@ -173,6 +173,7 @@ fn the_readme_shows_every_option_with_its_default() {
         (format!("{:?}", raw.push), format!("{:?}", default.push)),
         (format!("{:?}", raw.alerts), format!("{:?}", default.alerts)),
         (format!("{:?}", raw.rules), format!("{:?}", default.rules)),
+        (format!("{:?}", raw.correlation), format!("{:?}", default.correlation)),
         (format!("{:?}", raw.retry), format!("{:?}", default.retry)),
         (format!("{:?}", raw.log), format!("{:?}", default.log)),
         (format!("{} {}", raw.listen, raw.admin), format!("{} {}", default.listen, default.admin)),

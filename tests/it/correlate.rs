@@ -1,6 +1,6 @@
 //! Several events together raise an alert: once, whatever happens to the process, and only of what was stored.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -222,4 +222,50 @@ async fn a_correlation_can_come_and_go_while_it_runs() {
     }
     let (_, alert) = first_alert(&fake).await;
     assert_eq!(alert["k8scop"]["correlation"]["events"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_scan_of_files_tells_what_events_mean_together() {
+    let home = Home::new(RULES);
+    let event = |number| {
+        let body = read(number, 10 - i64::from(number));
+        let (_, document) = body.split_once('\n').unwrap();
+        document.to_owned()
+    };
+    // In two files, the later first.
+    fs::write(home.0.0.join("a.ndjson"), event(3) + &event(3)).unwrap();
+    fs::write(home.0.0.join("b.ndjson"), event(1) + &event(2)).unwrap();
+    let rules = home.0.0.join("rules").display().to_string();
+    let config = format!("rules: {{built_in: false, paths: ['{rules}']}}\n");
+    fs::write(home.0.0.join("k8scop.yaml"), config).unwrap();
+    let run = |args: &[&str]| {
+        let out = Command::new(env!("CARGO_BIN_EXE_k8scop"))
+            .args(args)
+            .current_dir(&home.0.0)
+            .output()
+            .unwrap();
+        (out.status.code(), String::from_utf8(out.stdout).unwrap())
+    };
+    let args = [
+        "scan",
+        "-c",
+        "k8scop.yaml",
+        "--fail-on",
+        "high",
+        "--format",
+        "json",
+        "a.ndjson",
+        "b.ndjson",
+    ];
+    let (status, out) = run(&args);
+    assert_eq!(status, Some(1), "{out}");
+    let found: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(found["alerts"].as_array().unwrap().len(), 1, "{found:#}");
+    assert_eq!(found["alerts"][0]["reason"], "mallory read 3 secrets within 10m: s1, s2, s3");
+    assert_eq!(found["summary"]["rules"][0]["title"], "Many secrets read");
+    // It has no examples, and that is told.
+    let (status, out) = run(&["rules", "test", &rules]);
+    assert_eq!(status, Some(1));
+    assert!(out.contains("Many secrets read (high, "), "{out}");
+    assert!(out.contains("1 rules, 1 correlations: 0 examples passed, 2 failed"), "{out}");
 }
