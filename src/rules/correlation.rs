@@ -43,6 +43,10 @@ pub struct Correlation {
     pub generate: Option<bool>,
     /// The sentence in `event.reason` of its alerts, if it brings one.
     pub reason: Option<Reason>,
+    /// What the person who reads the alert does next.
+    pub advice: Option<String>,
+    /// Ids of the ideas of a survey of detections that it covers.
+    pub detects: Vec<String>,
     /// Streams of events that must fire.
     pub matching: Vec<Stream>,
     /// Streams of events that must not.
@@ -228,6 +232,8 @@ struct RawCorrelation {
 #[serde(deny_unknown_fields, default)]
 struct RawExtra {
     reason: Option<String>,
+    advice: Option<String>,
+    detects: Vec<String>,
     examples: RawExamples,
 }
 
@@ -255,7 +261,7 @@ const KINDS: &[&str] = &[
 ];
 
 /// Most rules of one correlation.
-pub const RULES_MAX: usize = 32;
+pub const RULES_MAX: usize = 64;
 /// Most fields of one `group-by`.
 const GROUP_BY_MAX: usize = 16;
 /// Highest count that can be waited for: so many events of each group are remembered.
@@ -341,6 +347,8 @@ pub fn parse(file: &str, text: &str) -> Result<Correlation, RuleError> {
         learn_s,
         generate: raw.generate.or(it.generate),
         reason: reason.map_err(|error| source.error("k8scop", "reason", error))?,
+        advice: raw.k8scop.advice,
+        detects: raw.k8scop.detects,
         matching: raw.k8scop.examples.matching,
         not_matching: raw.k8scop.examples.no_match,
         rules: raw.correlation.rules,
@@ -605,6 +613,8 @@ correlation:
 level: high
 k8scop:
   reason: '{who} read {count} within {timespan}: {values}'
+  advice: Ask them.
+  detects: [D098]
   examples:
     match:
       - name: x
@@ -620,6 +630,7 @@ k8scop:
         let Kind::ValueCount(fields, bounds) = &it.kind else { panic!("{:?}", it.kind) };
         assert_eq!((fields.len(), bounds.only_rise(), bounds.least_count()), (1, true, 5));
         assert_eq!(it.reason.unwrap().parts[0], ReasonPart::Group(0));
+        assert_eq!((it.advice.as_deref(), it.detects.len()), (Some("Ask them."), 1));
         assert_eq!(it.matching[0].events.len(), 1);
     }
 
