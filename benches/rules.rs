@@ -39,10 +39,7 @@ fn main() {
     let bytes: usize = events.iter().map(String::len).sum();
     println!("{} events, {} bytes each", events.len(), bytes / events.len().max(1));
     let mut criterion = Criterion::default().with_measurement(CpuTime).configure_from_args();
-    let built_in: Vec<Rule> = rules::BUILT_IN
-        .iter()
-        .map(|(name, text)| rules::parse(name, text).expect("a built-in rule is good"))
-        .collect();
+    let built_in = k8scop::config::built_in_rules().expect("the built-in rules are good").rules;
     let mut bench = Bench { criterion: &mut criterion, events: &events };
 
     bench.measure("read/json", |text| {

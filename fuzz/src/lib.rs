@@ -186,8 +186,7 @@ pub fn last_line(text: &str) -> usize {
 /// Where one of them cannot be read.
 #[must_use]
 pub fn built_in_rules() -> Vec<k8scop::rules::Rule> {
-    let all = k8scop::rules::BUILT_IN.iter();
-    all.map(|(name, text)| k8scop::rules::parse(name, text).expect(name)).collect()
+    k8scop::config::built_in_rules().expect("they are good").rules
 }
 
 /// The clock of all targets: the same input must do the same twice.

@@ -637,6 +637,12 @@ pub fn compile_rules(files: &[(String, String)], lists: &Lists) -> Result<Compil
     plan_rules(set.map_err(ConfigError::Rules)?)
 }
 
+/// The rules that come with the program, and the correlations over them.
+pub fn built_in_rules() -> Result<Compiled, ConfigError> {
+    let files = rules::BUILT_IN.iter().map(|(name, text)| ((*name).into(), (*text).into()));
+    compile_rules(&files.collect::<Vec<_>>(), &Lists::default())
+}
+
 /// Reads the correlations over rules. Tells what is wrong with all of them.
 pub fn plan_rules(set: RuleSet) -> Result<Compiled, ConfigError> {
     let RuleSet { rules, correlations, .. } = set;

@@ -29,8 +29,7 @@ pub(super) fn policy() -> Policy {
 }
 
 fn preparer(policy: Policy) -> Preparer {
-    let rules =
-        rules::BUILT_IN.iter().map(|(name, text)| rules::parse(name, text).unwrap()).collect();
+    let rules = crate::config::built_in_rules().unwrap().rules;
     Preparer::new(policy, Classifier::new(rules).unwrap())
 }
 

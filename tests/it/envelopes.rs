@@ -16,7 +16,6 @@ use k8scop::{
     classify::Classifier,
     config::{self, Overrides},
     prepare::{Counts, Preparer},
-    rules,
 };
 use serde_json::{Value, json, value::RawValue};
 use sha2::{Digest, Sha256};
@@ -25,8 +24,7 @@ use crate::real::parts::{self, root, tell};
 
 pub fn preparer() -> Preparer {
     let config = config::meant(config::Raw::default(), Overrides::default()).unwrap();
-    let rules =
-        rules::BUILT_IN.iter().map(|(name, text)| rules::parse(name, text).unwrap()).collect();
+    let rules = config::built_in_rules().unwrap().rules;
     Preparer::new(config.policy, Classifier::new(rules).unwrap())
 }
 

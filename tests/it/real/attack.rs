@@ -10,9 +10,10 @@ use std::{
 
 use k8scop::{
     classify::Classifier,
+    config,
     event::AuditEvent,
     json,
-    rules::{self, Level, Lists, Options},
+    rules::Level,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -28,17 +29,15 @@ const NONE: &str = "-";
 
 /// A line of `attack.ndjson`.
 #[derive(Deserialize)]
-struct Line {
+pub(super) struct Line {
     step: String,
-    event: Box<RawValue>,
+    pub(super) event: Box<RawValue>,
 }
 
 /// The built-in rules, as the program reads them.
 static CLASSIFIER: LazyLock<Classifier> = LazyLock::new(|| {
-    let files = rules::BUILT_IN.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
-    let files: Vec<_> = files.collect();
-    let set = rules::assemble(&files, &Options::default(), &Lists::default());
-    Classifier::new(set.unwrap().rules).unwrap()
+    let built_in = config::built_in_rules().unwrap();
+    Classifier::new(built_in.rules).unwrap().with_plan(built_in.plan)
 });
 
 /// The titles and levels of the rules that an event hits.
@@ -48,7 +47,7 @@ fn hits(text: &str) -> Vec<(&'static str, Level)> {
     rules.map(|it| (it.title.as_str(), it.level)).collect()
 }
 
-fn unpacked(path: &Path) -> String {
+pub(super) fn unpacked(path: &Path) -> String {
     let packed = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     String::from_utf8(zstd::decode_all(packed.as_slice()).unwrap()).unwrap()
 }

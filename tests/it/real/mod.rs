@@ -4,6 +4,7 @@ mod attack;
 mod bodies;
 mod check;
 mod clients;
+mod correlations;
 mod dead_letter;
 pub mod elasticsearch;
 mod filebeat;
