@@ -105,7 +105,7 @@ fn check_stream(
         let event = AuditEvent::new(&text, json::members(&text).collect());
         let time = event.stage_time.as_deref().or(event.received.as_deref());
         at = match time {
-            Some(time) => time.parse().map_err(|_| format!("`{time}` is no time"))?,
+            Some(time) => time.parse().map_err(|_no_time| format!("`{time}` is no time"))?,
             None => at + second,
         };
         let hits = classifier.classify(&event).hits;

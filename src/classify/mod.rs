@@ -11,10 +11,10 @@ mod kubectl;
 mod literals;
 mod matcher;
 mod miss;
-#[cfg(test)]
-mod oracle;
 mod plain;
 mod shape;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use alert::{Alert, Correlated, Place, write_alert, write_correlated};

@@ -28,8 +28,23 @@ pub(super) fn policy() -> Policy {
     }
 }
 
+/// Rules enough for these tests: all of them take long to compile.
+const RULES: [&str; 6] = [
+    "secrets_listed_everywhere.",
+    "secrets_listed_in_namespace.",
+    "secret_read.",
+    "exec_in_container.",
+    "pod_created.",
+    "events_deleted.",
+];
+
 fn preparer(policy: Policy) -> Preparer {
-    let rules = crate::config::built_in_rules().unwrap().rules;
+    let is_wanted = |file: &str| {
+        let name = file.rsplit('/').next().unwrap_or_default();
+        RULES.iter().any(|it| name.starts_with(it))
+    };
+    let wanted = rules::BUILT_IN.iter().filter(|(file, _)| is_wanted(file));
+    let rules = wanted.map(|(file, text)| rules::parse(file, text).unwrap()).collect();
     Preparer::new(policy, Classifier::new(rules).unwrap())
 }
 

@@ -8,13 +8,7 @@ use std::{
     sync::LazyLock,
 };
 
-use k8scop::{
-    classify::Classifier,
-    config,
-    event::AuditEvent,
-    json,
-    rules::Level,
-};
+use k8scop::{classify::Classifier, config, event::AuditEvent, json, rules::Level};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
