@@ -3,7 +3,12 @@
 use serde_json::json;
 
 use super::{Report, RulesetError, Sources, attack, clean, head::Head, json_text};
-use crate::{classify::Classifier, event::AuditEvent, json::members, rules::Rule};
+use crate::{
+    classify::Classifier,
+    event::AuditEvent,
+    json::members,
+    rules::{Level, Rule, correlation::Correlation},
+};
 
 /// What `k8scop rules lint` is told.
 #[derive(Debug, Default)]
@@ -83,10 +88,19 @@ pub fn lint(options: &LintOptions) -> Result<Report, RulesetError> {
                 text: format!("{}: {told}", head.title),
             });
         };
-        if correlation.matching.is_empty() {
+        // What only others build on is tested with them.
+        let is_part = |it: &Correlation| {
+            let name = correlation.name.as_ref();
+            it.rules.iter().any(|rule| *rule == correlation.id || Some(rule) == name)
+        };
+        let is_silent = match correlation.level {
+            Some(level) => level == Level::Informational,
+            None => set.correlations.iter().any(|(it, _)| is_part(it)),
+        };
+        if correlation.matching.is_empty() && !is_silent {
             warn("no_match_example", "it has no stream of events that must fire");
         }
-        if correlation.not_matching.is_empty() {
+        if correlation.not_matching.is_empty() && !is_silent {
             warn("no_no_match_example", "it has no stream of events that must not fire");
         }
         if head.description.is_empty() {

@@ -86,7 +86,7 @@ fn prepared() -> Folder {
     fs::write(at("my-rules/b.yml"), whole("rule-b", "Beta").replace("high", "low")).unwrap();
     let survey = "id,idea,tactic,technique,kind,in_elastic,in_own,other\n\
         A1,\"Secrets, read\",Credential Access,T1552,stateless,y (new),-,\n\
-        D009,From abroad,Initial Access,T1528,stateless,y,p,\n\
+        D102,From abroad,Initial Access,T1528,stateless,y,p,\n\
         A3,Something,Impact,T1485,stateless,p,pr,\"x \"\"y\"\"\"\n";
     fs::write(at("survey.csv"), survey).unwrap();
     let events = [
@@ -343,7 +343,7 @@ fn what_of_a_survey_is_covered() {
     assert_eq!(object["rows"][0]["covered_by"], json!(["rule-a", "rule-b"]));
     assert_eq!(object["rows"][0]["idea"], "Secrets, read");
     assert!(object["rows"][1]["why_not_visible"].as_str().unwrap().contains("address"));
-    coverage(&["survey.csv"]).is(0).has(&["NOT COVERED", "A3", "NOT VISIBLE", "D009", "RULES OF"]);
+    coverage(&["survey.csv"]).is(0).has(&["NOT COVERED", "A3", "NOT VISIBLE", "D102", "RULES OF"]);
     // An id that the survey lacks.
     let survey = fs::read_to_string(folder.0.join("survey.csv")).unwrap();
     fs::write(folder.0.join("less.csv"), survey.replace("A1,", "A7,")).unwrap();
