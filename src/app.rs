@@ -105,6 +105,7 @@ impl App {
             settings: config.correlation,
             forwarder: Arc::clone(&main_forwarder),
             target: config.policy.alerts.clone(),
+            alerting: config.policy.alerting.clone(),
             namespace: namespace.clone(),
             metrics: Arc::clone(&metrics),
         })?);

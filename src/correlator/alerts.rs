@@ -10,7 +10,7 @@ use super::{Correlator, lock};
 use crate::{
     bulk::OutgoingBatch,
     classify::{Correlated, write_correlated},
-    correlate::{Engine, Fired, Key},
+    correlate::{Engine, Fired, Key, Planned},
     forward::{Delivery, Passed, may_pass_later},
     json,
     prepare::{AlertTarget, DATASET_ALERTS, namespace},
@@ -42,17 +42,23 @@ impl Correlator {
             self.metrics.correlation_alerts.with_label_values(&["lost"]).inc_by(gone as u64);
             engine.stored(gone);
         }
+        // What is not bad enough is no alert; it is counted with the matches.
+        let is_alert = |it: &Planned| self.alerting.is_alert(it.level);
+        let low = engine.fired().iter().map_while(planned).take_while(|it| !is_alert(it)).count();
+        engine.stored(low);
         let known = engine.fired().iter().map_while(|fired| Some((fired, planned(fired)?)));
+        let known = known.take_while(|(_, planned)| is_alert(planned));
         let known = known.take(BATCH_MAX);
         known
             .map(|(fired, planned)| {
                 let index = fired.events().last().map(|it| &*it.evidence.index);
                 let of_events = index.and_then(|it| namespace(it, &[]));
                 let namespace = of_events.as_deref().unwrap_or(&self.namespace);
-                let data_stream =
-                    (self.target == AlertTarget::DataStream).then_some((DATASET_ALERTS, namespace));
+                let routed = self.alerting.route(planned.level).map(str::to_owned);
+                let index = routed.unwrap_or_else(|| index_of(&self.target, namespace, fired));
+                let data_stream = index.strip_prefix("logs-").and_then(|it| it.split_once('-'));
                 let alert = Correlated { planned, fired, data_stream, now };
-                let mut lines = action(&self.target, namespace, fired);
+                let mut lines = action(&index, fired);
                 write_correlated(&alert, &mut lines);
                 lines.push('\n');
                 Pending { id: fired.id, lines }
@@ -109,16 +115,19 @@ impl Correlator {
     }
 }
 
-fn action(target: &AlertTarget, namespace: &str, fired: &Fired) -> String {
-    let index = match target {
+fn index_of(target: &AlertTarget, namespace: &str, fired: &Fired) -> String {
+    match target {
         AlertTarget::DataStream => format!("logs-{DATASET_ALERTS}-{namespace}"),
         AlertTarget::Daily(prefix) => {
             let day = Timestamp::from_microsecond(fired.at_us).unwrap_or_default();
             format!("{prefix}-{}", day.strftime("%Y.%m.%d"))
         }
-    };
+    }
+}
+
+fn action(index: &str, fired: &Fired) -> String {
     let mut out = String::from("{\"create\":{\"_index\":");
-    json::push_string(&mut out, &index);
+    json::push_string(&mut out, index);
     out.push_str(",\"_id\":");
     json::push_string(&mut out, &fired.id.to_string());
     out.push_str("}}\n");

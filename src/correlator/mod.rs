@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::disk::{Disk, Record};
 use crate::{
+    alerts::Policy,
     correlate::{Counts, Engine, Event, Limits, Plan},
     forward::Forwarder,
     metrics::Metrics,
@@ -56,6 +57,8 @@ pub struct Parts {
     pub forwarder: Arc<Forwarder>,
     /// Where they go.
     pub target: AlertTarget,
+    /// Which of them are told, and where some go.
+    pub alerting: Policy,
     /// Namespace of their data stream where their events have none.
     pub namespace: String,
     /// What is counted.
@@ -73,6 +76,7 @@ pub struct Correlator {
     authorization: Mutex<Option<HeaderValue>>,
     forwarder: Arc<Forwarder>,
     target: AlertTarget,
+    alerting: Policy,
     namespace: String,
     metrics: Arc<Metrics>,
 }
@@ -95,7 +99,7 @@ const NOTHING: i64 = i64::MIN;
 impl Correlator {
     /// Takes up what the folder holds. What cannot be read is told, and forgotten.
     pub fn open(parts: Parts) -> Result<Self, StateError> {
-        let Parts { plan, settings, forwarder, target, namespace, metrics } = parts;
+        let Parts { plan, settings, forwarder, target, alerting, namespace, metrics } = parts;
         let limits = settings.limits;
         let (engine, disk) = match settings.state {
             Some(dir) => {
@@ -120,6 +124,7 @@ impl Correlator {
             authorization: Mutex::new(None),
             forwarder,
             target,
+            alerting,
             namespace,
             metrics,
         })
