@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     bits::Bits,
@@ -109,9 +109,15 @@ const VALUES_BYTES_MAX: usize = 64 << 10;
 
 /// The texts that a field has.
 fn values(view: &View<'_>, field: &Field) -> Vec<String> {
-    let (mut values, mut bytes) = (Vec::new(), 0);
+    let (mut values, mut seen, mut bytes) = (Vec::new(), HashSet::new(), 0);
+    // What was sent and what was made of it are one object: what both say is said once.
+    let is_of_both =
+        matches!(field, Field::Object(_) | Field::Pod(_) | Field::Container(_) | Field::HostPath);
     visit(view, field, &mut |found| {
         if let Found::Text(text) = found {
+            if is_of_both && !seen.insert(text.to_owned()) {
+                return false;
+            }
             bytes += text.len() + size_of::<String>();
             values.push(text.to_owned());
         }
