@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -27,6 +27,7 @@ const LEARNT_US: i64 = 8 * DAY_US;
 
 /// One alert of a correlation.
 #[derive(Debug)]
+#[expect(dead_code, reason = "what a failed test tells")]
 struct Told {
     title: String,
     level: Level,
@@ -51,6 +52,7 @@ impl Cluster {
 
     /// Takes events as if they had happened so much later, and lets time go on to the last of them.
     fn see(&mut self, events: &[String], later_us: i64) {
+        let mut newest_us = 0;
         for text in events {
             let event = AuditEvent::new(text, json::members(text).collect());
             let time: Timestamp = event.stage_time.as_deref().unwrap().parse().unwrap();
@@ -64,19 +66,11 @@ impl Cluster {
                 inputs: self.classifier.inputs(&event, &hits),
                 evidence: Evidence::default(),
             });
+            newest_us = newest_us.max(at_us);
             self.go_on(at_us);
         }
-        // All that was held is taken; no deadline comes that is not there by then.
-        let newest_us = self.engine_newest(events, later_us);
+        // What was held is taken. The time is not over: a log that ends is no log that was stopped.
         self.go_on(newest_us + Limits::default().late_max_us);
-    }
-
-    fn engine_newest(&self, events: &[String], later_us: i64) -> i64 {
-        let times = events.iter().map(|text| {
-            let event = AuditEvent::new(text, json::members(text).collect());
-            event.stage_time.as_deref().unwrap().parse::<Timestamp>().unwrap().as_microsecond()
-        });
-        times.max().unwrap() + later_us
     }
 
     fn go_on(&mut self, now_us: i64) {
@@ -116,9 +110,32 @@ fn attack() -> Vec<String> {
     text.lines().map(event).collect()
 }
 
-fn folder() -> std::path::PathBuf {
-    root().join(Path::new("tests/data/attack"))
+fn folder() -> PathBuf {
+    root().join("tests/data/attack")
 }
+
+/// What is to be told of the attack.
+const MEANT: &[&str] = &[
+    "API searched without credentials",
+    "Access to secrets refused again and again",
+    "Attack of several steps",
+    "Certificate requested and approved by the same user",
+    "Command run in a pod that has rights on its node",
+    "Many kinds of objects listed at once",
+    "Many kinds of objects tried and refused",
+    "Many objects deleted by a person",
+    "Own rights asked for again and again",
+    "Person at an address that is new for them",
+    "Person with a client that is new for them",
+    "Pod made by hand with an image that the cluster never ran",
+    "Pod made, used and deleted by one person",
+    "Request refused to a client that is new for its user",
+    "Requests of a user refused again and again",
+    "Rights changed, and a workload started by the same user",
+    "Rights made, given and used to read secrets",
+    "Several secrets read one by one",
+    "Workload does something powerful for the first time",
+];
 
 #[test]
 fn an_ordinary_hour_makes_no_loud_alert() {
@@ -137,7 +154,7 @@ fn what_is_known_is_not_new() {
     cluster.see(&healthy, 0);
     cluster.see(&healthy, LEARNT_US);
     let new: Vec<_> = cluster.told.iter().filter(|it| it.is_first_seen).collect();
-    assert!(new.is_empty(), "{new:#?}");
+    assert!(!healthy.is_empty() && new.is_empty(), "{new:#?}");
 }
 
 #[test]
@@ -149,12 +166,10 @@ fn an_attack_is_told_as_a_whole() {
     let titles = cluster.titles();
     tell(format_args!("attack: {titles:?}"));
     let missing: Vec<_> = MEANT.iter().filter(|it| !titles.contains_key(**it)).collect();
-    assert!(missing.is_empty(), "not told: {missing:#?}; told: {titles:#?}");
+    assert!(missing.is_empty(), "not told: {missing:#?}; told: {:#?}", cluster.told);
 }
 
-const MEANT: &[&str] = &[];
-
-/// What alerts as medium or higher is a step of [the attack of several steps](../../../pipelines/rules).
+/// What alerts as medium or higher counts for `Attack of several steps`.
 #[test]
 fn every_loud_rule_is_a_step_of_an_attack() {
     let built_in = config::built_in_rules().unwrap();
