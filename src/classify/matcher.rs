@@ -11,7 +11,7 @@ use super::{
 use crate::{
     correlate::{Input, Plan},
     event::AuditEvent,
-    rules::{Field, Rule, Search},
+    rules::{Field, Level, Rule, Search},
 };
 
 /// What the rules say about one event: the places of the rules it hits, in their order. Empty is the common
@@ -45,6 +45,21 @@ impl Classifier {
     #[must_use]
     pub fn with_plan(self, plan: Arc<Plan>) -> Self {
         Self { plan, ..self }
+    }
+
+    /// The titles of those of these rules that label an event. What is informational and a part of correlations says
+    /// nothing by itself.
+    #[must_use]
+    pub fn labels(&self, hits: &[usize]) -> Vec<&str> {
+        let rules = hits.iter().filter(|it| self.is_label(**it));
+        rules.filter_map(|it| self.rules.get(*it)).map(|it| it.title.as_str()).collect()
+    }
+
+    /// Whether the rule at this place labels the events that hit it.
+    #[must_use]
+    pub fn is_label(&self, rule: usize) -> bool {
+        self.plan.needs(rule).is_empty()
+            || self.rules.get(rule).is_some_and(|it| it.level > Level::Informational)
     }
 
     /// What is looked for in several events.

@@ -170,11 +170,7 @@ fn audit(
             .unwrap_or(Cow::Borrowed(&policy.namespace));
     let hits = core.classifier.classify(event).hits;
     let kubectl = classify::kubectl(event);
-    let titles: Vec<&str> = hits
-        .iter()
-        .filter_map(|it| core.classifier.rules().get(*it))
-        .map(|it| it.title.as_str())
-        .collect();
+    let titles = core.classifier.labels(&hits);
     let reroute = policy.route == Route::Reroute;
     let labels = Labels {
         data_stream: reroute.then_some((DATASET_LOGS, namespace.as_ref())),
@@ -199,7 +195,10 @@ fn audit(
         None => policy.ids == Ids::Audit,
     };
     entry.id = if makes_id { Some(prepare::made_id(found, None)) } else { id };
-    let is_told = |it: &&usize| !matches!(about, About::Rule(rule) if rule != **it);
+    let is_told = |it: &&usize| match about {
+        About::Rule(rule) => rule == **it,
+        _ => core.classifier.is_label(**it),
+    };
     entry.rules = hits.iter().filter(is_told).filter_map(|it| hit(core, found, *it)).collect();
     entry.misses = match about {
         About::Hits => Vec::new(),

@@ -471,11 +471,7 @@ impl Run<'_> {
         let (policy, classifier) = (&self.preparer.policy, self.classifier);
         let event = found.event;
         let hits = classifier.classify(event).hits;
-        let titles: Vec<&str> = hits
-            .iter()
-            .filter_map(|it| classifier.rules().get(*it))
-            .map(|it| it.title.as_str())
-            .collect();
+        let titles = classifier.labels(&hits);
         let command = classify::kubectl(event);
         let namespace =
             namespace(&action.index, found.members()).unwrap_or(Cow::Borrowed(&policy.namespace));

@@ -16,6 +16,7 @@ use k8scop::{
     classify::Classifier,
     config::{self, Overrides},
     prepare::{Counts, Preparer},
+    rules,
 };
 use serde_json::{Value, json, value::RawValue};
 use sha2::{Digest, Sha256};
@@ -24,7 +25,12 @@ use crate::real::parts::{self, root, tell};
 
 pub fn preparer() -> Preparer {
     let config = config::meant(config::Raw::default(), Overrides::default()).unwrap();
-    let rules = config::built_in_rules().unwrap().rules;
+    let folder = root().join("tests/data/stream_rules");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
+    files.retain(|it| it.extension().is_some_and(|it| it == "yml"));
+    files.sort();
+    let text = |it: &PathBuf| fs::read_to_string(it).unwrap();
+    let rules = files.iter().map(|it| rules::parse("t.yml", &text(it)).unwrap()).collect();
     Preparer::new(config.policy, Classifier::new(rules).unwrap())
 }
 

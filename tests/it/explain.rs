@@ -21,7 +21,7 @@ fn data(name: &str) -> Vec<u8> {
 }
 
 /// Runs it in a folder, with this on standard input.
-fn k8scop(folder: &Path, args: &[&str], input: &[u8]) -> Output {
+fn typed(folder: &Path, args: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_k8scop"))
         .args(args)
         .current_dir(folder)
@@ -45,6 +45,16 @@ fn text(bytes: &[u8]) -> &str {
 
 fn objects(output: &Output) -> Vec<Value> {
     text(&output.stdout).lines().map(|it| serde_json::from_str(it).unwrap()).collect()
+}
+
+/// The same with the rules of these tests, where the command names none.
+fn k8scop(folder: &Path, args: &[&str], input: &[u8]) -> Output {
+    let rules = root().join("tests/data/stream_rules");
+    let mut all = args.to_vec();
+    if !args.iter().any(|it| ["--rules", "-c"].contains(it)) {
+        all.splice(1..1, ["--rules", rules.to_str().unwrap()]);
+    }
+    typed(folder, &all, input)
 }
 
 fn explained(args: &[&str], input: &[u8]) -> Vec<Value> {
@@ -247,7 +257,10 @@ fn rules_and_configuration() {
         ["Own", "\"logs-kubernetes.audit_logs-default\" null"]
     );
     let place = "\"logs-kubernetes.audit_logs-ns\" \"mine\"";
-    assert_eq!(titles(&["-c", "c.yaml"]), [EXEC, "Own", place]);
+    assert_eq!(
+        titles(&["-c", "c.yaml"]),
+        [EXEC, "Shell or interpreter run in a container", "Own", place]
+    );
     assert_eq!(titles(&["-c", "c.yaml", "--rules", "own.yml"]), ["Own", place]);
 
     let status = |args: &[&str]| k8scop(&folder.0, args, b"").status.code().unwrap();
@@ -393,7 +406,12 @@ fn memory_does_not_grow_with_the_file() {
     let part = gzip(&[b'['; 1 << 20]);
     let end = gzip(&[b"\n", data("audit.ndjson").as_slice()].concat());
     fs::write(folder.0.join("bomb.gz"), [part.repeat(64), end].concat()).unwrap();
-    fs::write(folder.0.join("c.yaml"), "limits: {decoded_bytes_max: 1048576}\n").unwrap();
+    // The rules that come with the program take more than the file may.
+    let config = format!(
+        "limits: {{decoded_bytes_max: 1048576}}\nrules: {{built_in: false, paths: [{}]}}\n",
+        root().join("tests/data/stream_rules").display()
+    );
+    fs::write(folder.0.join("c.yaml"), config).unwrap();
     let script = "ulimit -v 60000; exec \"$0\" scan -c c.yaml bomb.gz";
     let output = Command::new("sh")
         .args(["-c", script, env!("CARGO_BIN_EXE_k8scop")])
@@ -492,7 +510,7 @@ fn the_example_of_the_readme() {
     for part in format!("\n{block}").split("\n$ k8scop ").skip(1) {
         let (command, expected) = part.split_once('\n').unwrap();
         let args: Vec<&str> = command.split_whitespace().collect();
-        let output = k8scop(&root(), &args, b"");
+        let output = typed(&root(), &args, b"");
         let shown = text(&output.stdout).lines().map(str::trim_end).collect::<Vec<_>>();
         // `…` stands for what is left out.
         let mut shown = shown.into_iter();

@@ -54,6 +54,12 @@ impl K8scop {
     pub async fn start_on(data: SocketAddr, admin: SocketAddr, config: &str) -> Self {
         let folder = Folder::new("run");
         let (file, log) = (folder.0.join("k8scop.yaml"), folder.0.join("log"));
+        // With all rules that come with the program a start takes long, and an event has many labels.
+        let mut config = config.to_owned();
+        if !config.contains("rules:") {
+            let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stream_rules");
+            config.push_str(&format!("\nrules: {{ built_in: false, paths: [{rules}] }}\n"));
+        }
         fs::write(&file, config).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_k8scop"))
             .args(["run", "--config", file.to_str().unwrap()])
