@@ -24,7 +24,7 @@ use k8scop::{
     classify::Classifier,
     event::AuditEvent,
     json,
-    rules::{self, Rule},
+    rules::{self, Lists, Mode, Options, Rule},
 };
 use regex::Regex;
 use rsigma_eval::{Engine, JsonEvent};
@@ -143,9 +143,14 @@ impl Bench<'_, '_> {
         collect(folder, &mut files);
         let kubernetes: Vec<&(String, String)> =
             files.iter().filter(|(name, _)| name.contains("kubernetes/audit")).collect();
-        for (group, files) in [("kubernetes", kubernetes), ("sigma", files.iter().collect())] {
-            let ours: Vec<Rule> =
-                files.iter().filter_map(|(name, text)| rules::parse(name, text).ok()).collect();
+        let all: Vec<&(String, String)> = files.iter().collect();
+        for (group, files) in [("kubernetes", kubernetes), ("sigma", all)] {
+            let options = Options { mode: Mode::Any, ..Options::default() };
+            let read = |(name, text): &(String, String)| {
+                let documents = rules::documents(name, text).ok()?;
+                rules::rule(documents.first()?, &options, &Lists::default()).ok()
+            };
+            let ours: Vec<Rule> = files.iter().filter_map(|it| read(it)).collect();
             let mut engine = Engine::new();
             let mut collection = rsigma_parser::SigmaCollection::default();
             for (_, text) in &files {
@@ -173,7 +178,11 @@ impl Bench<'_, '_> {
 fn events() -> Vec<String> {
     let text = match env::var_os("K8SCOP_BENCH_EVENTS") {
         Some(file) => fs::read_to_string(file).expect("K8SCOP_BENCH_EVENTS is a file"),
-        None => include_str!("../pipelines/demo/story.ndjson").to_owned(),
+        None => {
+            let packed = include_bytes!("../tests/data/attack/healthy.ndjson.zst");
+            let bytes = zstd::decode_all(packed.as_slice()).expect("zstd");
+            String::from_utf8(bytes).expect("JSON is UTF-8")
+        }
     };
     text.lines()
         .filter(|it| it.len() < EVENT_BYTES_MAX && !it.is_empty())
