@@ -145,7 +145,7 @@ impl Bench<'_, '_> {
             files.iter().filter(|(name, _)| name.contains("kubernetes/audit")).collect();
         let all: Vec<&(String, String)> = files.iter().collect();
         for (group, files) in [("kubernetes", kubernetes), ("sigma", all)] {
-            let options = Options { mode: Mode::Any, ..Options::default() };
+            let options = Options { mode: Mode::Any };
             let read = |(name, text): &(String, String)| {
                 let documents = rules::documents(name, text).ok()?;
                 rules::rule(documents.first()?, &options, &Lists::default()).ok()
