@@ -8,9 +8,17 @@ impl Bits {
         Self(vec![0; count.div_ceil(64)])
     }
 
-    pub(super) fn insert(&mut self, index: usize) {
-        if let Some(word) = self.0.get_mut(index / 64) {
-            *word |= 1 << (index % 64);
+    /// Whether it is new there.
+    pub(super) fn insert(&mut self, index: usize) -> bool {
+        let Some(word) = self.0.get_mut(index / 64) else { return false };
+        let is_new = *word & (1 << (index % 64)) == 0;
+        *word |= 1 << (index % 64);
+        is_new
+    }
+
+    pub(super) fn insert_all(&mut self, rules: &[u32]) {
+        for rule in rules {
+            self.insert(*rule as usize);
         }
     }
 

@@ -63,6 +63,11 @@ pub(super) fn visit(
             // What is read already needs no second walk.
             Some(known) => text(Some(known)),
             None => event.members.iter().any(|it| {
+                // Most members are others, which one letter tells.
+                let (first, own) = (path.as_bytes().first(), it.raw_key.as_bytes().first());
+                if own != first && own != Some(&b'\\') {
+                    return false;
+                }
                 it.key().is_some_and(|key| {
                     below(path, &key).is_some_and(|rest| {
                         let is_body = matches!(key.as_ref(), "requestObject" | "responseObject");

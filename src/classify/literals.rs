@@ -5,7 +5,7 @@
 //! weaker on the way (case is dropped, a regex becomes a part of its matches), so that a rule that is hit is never left
 //! out. Rules without a witness are left to the others.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, BuildError, MatchKind};
 use foldhash::fast::FixedState;
@@ -18,6 +18,11 @@ use super::{
 };
 use crate::rules::{Condition, Field, FieldTest, Pattern, Place, Rule, Search};
 
+/// How a path begins, and how the key begins that it goes through: keys may hold dots, and `_` for them.
+fn head(path: &str) -> &str {
+    path.split(['.', '_']).next().unwrap_or(path)
+}
+
 /// Shortest text that is worth an entry (bytes).
 const TEXT_MIN: usize = 2;
 /// Most texts of one witness: a rule that names more is tried instead.
@@ -28,6 +33,10 @@ const REGEX_TEXTS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Literals {
     fields: Vec<FieldLiterals>,
+    /// Those of the fields whose path begins so; what an event has no member for is not asked for.
+    by_head: HashMap<Box<str>, Vec<usize>, FixedState>,
+    /// Those that are made of the event.
+    made: Vec<usize>,
     /// Rules without a witness.
     others: Bits,
 }
@@ -37,6 +46,8 @@ struct FieldLiterals {
     field: Field,
     /// The rules that have their witness here.
     rules: Bits,
+    /// Rules of which is only known that the field must be there.
+    present: Vec<u32>,
     /// Whole values in lower case, and the rules of each.
     whole: HashMap<Box<[u8]>, Vec<u32>, FixedState>,
     longest: usize,
@@ -79,17 +90,42 @@ impl Literals {
         let fields = by_field
             .into_iter()
             .map(|(field, texts)| FieldLiterals::new(field, texts, rules.len()));
-        Ok(Self { fields: fields.collect::<Result<_, _>>()?, others })
+        let fields: Vec<FieldLiterals> = fields.collect::<Result<_, _>>()?;
+        let mut by_head: HashMap<Box<str>, Vec<usize>, FixedState> = HashMap::default();
+        let mut made = Vec::new();
+        for (place, of_field) in fields.iter().enumerate() {
+            match &of_field.field {
+                Field::Path(path) => by_head.entry(head(path).into()).or_default().push(place),
+                _ => made.push(place),
+            }
+        }
+        Ok(Self { fields, by_head, made, others })
     }
 
     /// Takes from `alive` the rules that the event cannot hit.
     pub(super) fn cut(&self, view: &View<'_>, alive: &mut Bits, rules: usize) {
         let mut found = None;
-        for field in &self.fields {
+        let mut look = |place: usize| {
+            let Some(field) = self.fields.get(place) else { return };
             if alive.meets(&field.rules) {
                 field.find(view, found.get_or_insert_with(|| Bits::none(rules)));
             }
+        };
+        let mut seen = Bits::none(self.fields.len());
+        for member in &view.event.members {
+            // Of the common keys none is written with escapes.
+            let key = match member.raw_key.contains('\\') {
+                false => Some(Cow::Borrowed(member.raw_key)),
+                true => member.key(),
+            };
+            let Some(key) = key else { continue };
+            for place in self.by_head.get(head(&key)).into_iter().flatten() {
+                if seen.insert(*place) {
+                    look(*place);
+                }
+            }
         }
+        self.made.iter().for_each(|it| look(*it));
         match found {
             Some(found) => alive.keep_either(&found, &self.others),
             None => alive.keep(&self.others),
@@ -100,6 +136,7 @@ impl Literals {
 impl FieldLiterals {
     fn new(field: Field, texts: Vec<(Text, usize)>, rules: usize) -> Result<Self, BuildError> {
         let mut all = Bits::none(rules);
+        let mut present = Vec::new();
         let mut whole: HashMap<Box<[u8]>, Vec<u32>, FixedState> = HashMap::default();
         let mut parts: Vec<(Text, Vec<u32>)> = Vec::new();
         let mut places: HashMap<Text, usize> = HashMap::new();
@@ -108,7 +145,9 @@ impl FieldLiterals {
             let number = u32::try_from(rule).unwrap_or(u32::MAX);
             let (place, text) = text;
             let text = text.to_ascii_lowercase();
-            let of_text = if place == Place::Whole {
+            let of_text = if place == Place::Within && text.is_empty() {
+                &mut present
+            } else if place == Place::Whole {
                 whole.entry(text.into_bytes().into()).or_default()
             } else {
                 let at = *places.entry((place, text.clone())).or_insert_with(|| {
@@ -142,7 +181,7 @@ impl FieldLiterals {
             let texts = parts.into_iter().map(|((place, _), rules)| (place, rules)).collect();
             Some(Parts { automaton, texts })
         };
-        Ok(Self { field, rules: all, whole, longest, parts })
+        Ok(Self { field, rules: all, present, whole, longest, parts })
     }
 
     /// Puts the rules into `found` whose texts stand in the field.
@@ -152,13 +191,19 @@ impl FieldLiterals {
             self.find_parts(view.event.text, true, found);
             return;
         }
+        let mut is_there = false;
         visit(view, &self.field, &mut |value| {
+            is_there = true;
             if let Found::Text(text) = value {
                 self.find_whole(text, found);
                 self.find_parts(text, false, found);
             }
-            false
+            // Where nothing is looked for, one value says all.
+            self.whole.is_empty() && self.parts.is_none()
         });
+        if is_there {
+            found.insert_all(&self.present);
+        }
     }
 
     fn find_whole(&self, text: &str, found: &mut Bits) {
@@ -174,7 +219,7 @@ impl FieldLiterals {
             }
             None => self.whole.get(text.to_ascii_lowercase().as_bytes()),
         };
-        rules.into_iter().flatten().for_each(|it| found.insert(*it as usize));
+        found.insert_all(rules.map_or(&[], Vec::as_slice));
     }
 
     fn find_parts(&self, text: &str, anywhere: bool, found: &mut Bits) {
@@ -188,7 +233,7 @@ impl FieldLiterals {
                 _ => true,
             };
             if stands {
-                rules.iter().for_each(|it| found.insert(*it as usize));
+                found.insert_all(rules);
             }
         }
     }
@@ -243,11 +288,20 @@ fn cost(field: &Field) -> u8 {
 }
 
 fn of_test(test: &FieldTest) -> Option<Witness<'_>> {
-    if test.negated || test.exists.is_some() || is_shape(&test.field) {
+    if test.negated || is_shape(&test.field) {
         return None;
     }
+    let is_there = || vec![(&test.field, (Place::Within, String::new()))];
+    if let Some(exists) = test.exists {
+        return (exists && test.field != Field::Any).then(is_there);
+    }
     let each = test.patterns.iter().map(|it| {
-        let texts = of_pattern(it)?.into_iter();
+        let texts = match of_pattern(it) {
+            Some(texts) => texts.into_iter(),
+            // Whatever is looked for, there must be something to look at.
+            None if matches!(it, Pattern::Null) || test.field == Field::Any => return None,
+            None => return Some(is_there()),
+        };
         Some(
             texts
                 .map(|(place, text)| match &test.field {

@@ -37,7 +37,9 @@ impl Classifier {
     pub fn new(rules: Vec<Rule>) -> Result<Self, aho_corasick::BuildError> {
         let (shape, literals) = (Shape::new(&rules), Literals::new(&rules)?);
         let mut all = Bits::none(rules.len());
-        (0..rules.len()).for_each(|it| all.insert(it));
+        for rule in 0..rules.len() {
+            all.insert(rule);
+        }
         Ok(Self { rules, all, shape, literals, plan: Arc::default() })
     }
 

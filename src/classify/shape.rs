@@ -85,7 +85,9 @@ impl Shape {
             let set = |takes: &dyn Fn(&Allowed) -> bool| {
                 let mut set = Bits::none(rules.len());
                 let fits = allowed.iter().enumerate().filter(|(_, it)| takes(it));
-                fits.for_each(|(rule, _)| set.insert(rule));
+                for (rule, _) in fits {
+                    set.insert(rule);
+                }
                 set
             };
             // A value that is too long to be named here may be in any rule that names one as long.
