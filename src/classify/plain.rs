@@ -158,17 +158,24 @@ fn decided(view: &View<'_>, test: &FieldTest, values: Values<'_>) -> bool {
     let positive = match test.exists {
         Some(wanted) => values(&mut |_| true) == wanted,
         None => {
-            let mut matches = |pattern: &Pattern| match pattern {
-                Pattern::Null => !values(&mut |_| true),
-                Pattern::Present => values(&mut |_| true),
-                pattern => values(&mut |it| match it {
-                    Found::Text(text) => fits(view, pattern, text),
-                    Found::Other => false,
-                }),
+            let fits_one = |pattern: &Pattern, value: &Found<'_>| match (pattern, value) {
+                (Pattern::Null, _) => false,
+                (Pattern::Present, _) => true,
+                (pattern, Found::Text(text)) => fits(view, pattern, text),
+                (_, Found::Other) => false,
+            };
+            let mut is_there = false;
+            // One of the patterns: the values are gone through once.
+            let mut any_of = |patterns: &[Pattern]| {
+                let found = values(&mut |it| {
+                    is_there = true;
+                    patterns.iter().any(|pattern| fits_one(pattern, &it))
+                });
+                found || !is_there && patterns.iter().any(|it| matches!(it, Pattern::Null))
             };
             match test.all {
-                true => test.patterns.iter().all(&mut matches),
-                false => test.patterns.iter().any(&mut matches),
+                true => test.patterns.iter().all(|it| any_of(std::slice::from_ref(it))),
+                false => any_of(&test.patterns),
             }
         }
     };
