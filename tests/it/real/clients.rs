@@ -242,8 +242,9 @@ impl Scene {
             // By default one try may take as long as the whole request, and nothing is tried again after that.
             let timeout = if *fault == Fault::Hang { 2 } else { 30 };
             let deadline = if *name == LASTING { PATIENCE } else { 30 };
+            // All clients together raise more alerts a minute than are told by default.
             let k8scop = K8scop::start(&format!(
-                "output: {}\naudit: {{ namespace: {namespace} }}\nelasticsearch: {{ request_timeout_s: {timeout} }}\nlimits: {{ request_deadline_s: {deadline} }}\n",
+                "output: {}\naudit: {{ namespace: {namespace} }}\nalerts: {{ rate: {{ per_rule: 1000000, total: 1000000 }} }}\nelasticsearch: {{ request_timeout_s: {timeout} }}\nlimits: {{ request_deadline_s: {deadline} }}\n",
                 relay.url()
             ))
             .await;
