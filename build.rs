@@ -12,8 +12,11 @@ fn main() -> io::Result<()> {
     let mut files = Vec::new();
     collect(Path::new(FOLDER), &mut files)?;
     files.sort();
-    let root = fs::canonicalize(".")?;
-    let entry = |file: &PathBuf| format!("({file:?}, include_str!({:?})),\n", root.join(file));
+    // Found from where the package is when it is compiled: a checkout may be moved with what was built.
+    let entry = |file: &PathBuf| {
+        let path = format!("/{}", file.display());
+        format!("({file:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?}))),\n")
+    };
     let list: String = files.iter().map(entry).collect();
     let out = env::var_os("OUT_DIR").map(PathBuf::from).unwrap_or_default();
     fs::write(out.join("rules.rs"), format!("&[\n{list}]"))
