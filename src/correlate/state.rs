@@ -60,25 +60,39 @@ impl Engine {
             return Err(BrokenState::Content);
         };
         let Snapshot { plan: before, memory } = snapshot;
-        let mut memory = memory.into_owned();
+        let memory = memory.into_owned();
         if memory.tables.len() != before.len() {
             return Err(BrokenState::Content);
         }
-        let places = Places::new(&before, &plan);
-        let mut tables: Vec<Table> = vec![Table::default(); plan.planned.len()];
-        for (table, place) in memory.tables.into_iter().zip(&places.0) {
-            if let Some(new) = place.and_then(|it| tables.get_mut(it as usize)) {
-                *new = table;
-            }
-        }
-        memory.tables = tables;
-        let timers = memory.timers.into_iter();
-        memory.timers =
-            timers.filter_map(|(at, place, key)| Some((at, places.get(place)?, key))).collect();
         let mut engine = Self::new(plan, limits);
-        engine.memory = memory;
+        engine.memory = fitted(memory, &before, &engine.plan);
         Ok(engine)
     }
+
+    /// Goes on with other correlations, as [`Self::restore`] does. What is remembered is moved, not copied: it can be
+    /// most of what the process has.
+    #[must_use]
+    pub fn with_plan(mut self, plan: Arc<Plan>) -> Self {
+        self.memory = fitted(self.memory, &names(&self.plan), &plan);
+        self.plan = plan;
+        self
+    }
+}
+
+/// What is remembered of those correlations that are the same, in their new places.
+fn fitted(mut memory: Memory, before: &[(String, Key)], plan: &Plan) -> Memory {
+    let places = Places::new(before, plan);
+    let mut tables: Vec<Table> = vec![Table::default(); plan.planned.len()];
+    for (table, place) in memory.tables.into_iter().zip(&places.0) {
+        if let Some(new) = place.and_then(|it| tables.get_mut(it as usize)) {
+            *new = table;
+        }
+    }
+    memory.tables = tables;
+    let timers = memory.timers.into_iter();
+    memory.timers =
+        timers.filter_map(|(at, place, key)| Some((at, places.get(place)?, key))).collect();
+    memory
 }
 
 fn names(plan: &Plan) -> Vec<(String, Key)> {

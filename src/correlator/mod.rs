@@ -133,13 +133,9 @@ impl Correlator {
     /// Other correlations: those that are the same go on.
     pub fn uses(&self, plan: &Arc<Plan>) {
         let mut work = self.work();
-        let bytes = work.engine.snapshot();
-        let engine = bytes.and_then(|it| Engine::restore(Arc::clone(plan), self.limits, &it));
-        work.engine = engine.unwrap_or_else(|error| {
-            tracing::error!(%error, "correlations start afresh");
-            self.metrics.correlation_state_errors.inc();
-            Engine::new(Arc::clone(plan), self.limits)
-        });
+        let empty = Engine::new(Arc::clone(plan), self.limits);
+        let before = std::mem::replace(&mut work.engine, empty);
+        work.engine = before.with_plan(Arc::clone(plan));
     }
 
     /// Takes events that are stored; the newest of all that came with them happened at `newest_us`. What it takes is on
