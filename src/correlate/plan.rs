@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::rules::{
     Condition, Field, Level, RuleError,
@@ -65,19 +65,25 @@ pub struct Need {
 
 /// Most correlations that refer to each other in a row.
 const CHAIN_MAX: usize = 8;
+/// Most ways from one rule to the correlations that look at it, themselves or through others. An event that hits the
+/// rule can go each of them, and in layers that all refer to all of the layer below there are more than can be gone.
+const WAYS_MAX: usize = 4096;
 const MICROS: i64 = 1_000_000;
 
 impl Plan {
     /// Finds the rules of all correlations.
     pub fn new(correlations: Vec<Correlation>, rules: &[BaseRule]) -> Result<Self, RuleError> {
-        let mut planned: Vec<Planned> = Vec::with_capacity(correlations.len());
-        for (place, it) in correlations.iter().enumerate() {
-            let twice = |other: &Correlation| other.id == it.id;
-            if let Some(other) = correlations.iter().take(place).find(|other| twice(other)) {
+        let mut ids: HashMap<&str, &Correlation> = HashMap::new();
+        for it in &correlations {
+            if let Some(other) = ids.insert(&it.id, it) {
                 return Err(error(it, format!("{} has the same id `{}`", other.file, it.id)));
             }
-            let find = |name: &String| reference(name, it, &correlations, rules);
-            let references: Vec<_> = it.rules.iter().map(find).collect::<Result<_, _>>()?;
+        }
+        let names = Names::new(&correlations, rules);
+        let mut planned: Vec<Planned> = Vec::with_capacity(correlations.len());
+        for it in &correlations {
+            let references: Vec<_> =
+                it.rules.iter().map(|name| names.find(name, it)).collect::<Result<_, _>>()?;
             planned.push(Planned {
                 level: it.level.unwrap_or(Level::Medium),
                 hash: content(it, &references, &correlations, rules),
@@ -93,9 +99,12 @@ impl Plan {
             silent: vec![false; rules.len()],
         };
         plan.check_chains()?;
+        let parents = plan.parents();
+        plan.check_ways(&parents, rules)?;
         plan.settle_levels();
+        let mut told = HashSet::new();
         for place in 0..plan.planned.len() {
-            plan.add_needs(place, rules);
+            plan.add_needs(place, rules, &parents, &mut told);
         }
         Ok(plan)
     }
@@ -198,6 +207,46 @@ impl Plan {
         }
     }
 
+    fn parents(&self) -> Parents {
+        let mut parents = vec![Vec::new(); self.planned.len()];
+        for (parent, planned) in self.planned.iter().enumerate() {
+            for (at, reference) in planned.references.iter().enumerate() {
+                if let Reference::Correlation(place) = reference
+                    && let Some(of) = parents.get_mut(*place)
+                {
+                    of.push((parent, at));
+                }
+            }
+        }
+        parents
+    }
+
+    /// How many ways lead on from a rule is bounded. There are no circles here.
+    fn check_ways(&self, parents: &Parents, rules: &[BaseRule]) -> Result<(), RuleError> {
+        let mut ways = vec![1_usize; self.planned.len()];
+        for _ in 0..CHAIN_MAX {
+            let on = |it: &(usize, usize)| ways.get(it.0).copied().unwrap_or_default();
+            let longer = parents.iter().map(|of| of.iter().map(on).fold(1, usize::saturating_add));
+            ways = longer.collect();
+        }
+        let mut of_rules = vec![0_usize; rules.len()];
+        for (planned, ways) in self.planned.iter().zip(ways) {
+            for reference in &planned.references {
+                let Reference::Rule(rule) = reference else { continue };
+                let Some(sum) = of_rules.get_mut(*rule) else { continue };
+                *sum = sum.saturating_add(ways);
+                if *sum > WAYS_MAX {
+                    let rule = rules.get(*rule).map_or("", |it| &it.id);
+                    let reason = format!(
+                        "more than {WAYS_MAX} ways lead from rule `{rule}` to correlations, through one another"
+                    );
+                    return Err(error(&planned.correlation, reason));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What is a part of others, and does not say how bad it is, raises no alerts.
     fn settle_levels(&mut self) {
         let parts: Vec<usize> =
@@ -211,7 +260,13 @@ impl Plan {
         }
     }
 
-    fn add_needs(&mut self, place: usize, rules: &[BaseRule]) {
+    fn add_needs(
+        &mut self,
+        place: usize,
+        rules: &[BaseRule],
+        parents: &Parents,
+        told: &mut HashSet<(usize, Key, u16, bool)>,
+    ) {
         let Some(planned) = self.planned.get(place) else { return };
         let is_silent = planned.correlation.generate == Some(false);
         let direct: Vec<(usize, usize)> = planned
@@ -234,26 +289,19 @@ impl Plan {
         }
         for (at, rule) in direct {
             let mut wanted: Vec<Need> = self.need(place, at, false).into_iter().collect();
-            self.add_chained(place, &mut wanted);
+            self.add_chained(place, parents, &mut wanted);
+            wanted.retain(|it| told.insert((rule, it.correlation, it.reference, it.is_chained)));
             if let Some(needs) = self.needs.get_mut(rule) {
-                for need in wanted {
-                    if !needs.contains(&need) {
-                        needs.push(need);
-                    }
-                }
+                needs.extend(wanted);
             }
         }
     }
 
     /// What those want that refer to the correlation.
-    fn add_chained(&self, place: usize, out: &mut Vec<Need>) {
-        for (parent, planned) in self.planned.iter().enumerate() {
-            for (at, reference) in planned.references.iter().enumerate() {
-                if *reference == Reference::Correlation(place) {
-                    out.extend(self.need(parent, at, true));
-                    self.add_chained(parent, out);
-                }
-            }
+    fn add_chained(&self, place: usize, parents: &Parents, out: &mut Vec<Need>) {
+        for (parent, at) in parents.get(place).into_iter().flatten() {
+            out.extend(self.need(*parent, *at, true));
+            self.add_chained(*parent, parents, out);
         }
     }
 
@@ -310,31 +358,40 @@ fn error(of: &Correlation, reason: String) -> RuleError {
     RuleError { file: of.file.clone(), line: of.line, column: 1, reason }
 }
 
-/// The rule or correlation that is called so: ids before names.
-fn reference(
-    name: &str,
-    of: &Correlation,
-    correlations: &[Correlation],
-    rules: &[BaseRule],
-) -> Result<Reference, RuleError> {
-    let of_rules = |fits: &dyn Fn(&BaseRule) -> bool| {
-        let found = rules.iter().enumerate().filter(|(_, it)| fits(it));
-        found.map(|(place, _)| Reference::Rule(place)).collect::<Vec<_>>()
-    };
-    let of_correlations = |fits: &dyn Fn(&Correlation) -> bool| {
-        let found = correlations.iter().enumerate().filter(|(_, it)| fits(it));
-        found.map(|(place, _)| Reference::Correlation(place)).collect::<Vec<_>>()
-    };
-    let mut found = of_rules(&|it| it.id == name);
-    found.extend(of_correlations(&|it| it.id == name));
-    if found.is_empty() {
-        found = of_rules(&|it| it.name.as_deref() == Some(name));
-        found.extend(of_correlations(&|it| it.name.as_deref() == Some(name)));
+/// For each correlation those that refer to it, and at which place of theirs.
+type Parents = Vec<Vec<(usize, usize)>>;
+
+/// What rules and correlations are called.
+struct Names<'a> {
+    ids: HashMap<&'a str, Vec<Reference>>,
+    names: HashMap<&'a str, Vec<Reference>>,
+}
+
+impl<'a> Names<'a> {
+    fn new(correlations: &'a [Correlation], rules: &'a [BaseRule]) -> Self {
+        let (mut ids, mut names) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
+        let rules = rules.iter().enumerate();
+        let rules = rules.map(|(at, it)| (&it.id, &it.name, Reference::Rule(at)));
+        let correlations = correlations.iter().enumerate();
+        let correlations =
+            correlations.map(|(at, it)| (&it.id, &it.name, Reference::Correlation(at)));
+        for (id, name, reference) in rules.chain(correlations) {
+            ids.entry(id.as_str()).or_default().push(reference);
+            if let Some(name) = name {
+                names.entry(name.as_str()).or_default().push(reference);
+            }
+        }
+        Self { ids, names }
     }
-    match found.as_slice() {
-        [one] => Ok(*one),
-        [] => Err(error(of, format!("no rule or correlation has the id or name `{name}`"))),
-        _ => Err(error(of, format!("several rules or correlations are called `{name}`"))),
+
+    /// The rule or correlation that is called so: ids before names.
+    fn find(&self, name: &str, of: &Correlation) -> Result<Reference, RuleError> {
+        let found = self.ids.get(name).or_else(|| self.names.get(name));
+        match found.map_or(&[][..], Vec::as_slice) {
+            [one] => Ok(*one),
+            [] => Err(error(of, format!("no rule or correlation has the id or name `{name}`"))),
+            _ => Err(error(of, format!("several rules or correlations are called `{name}`"))),
+        }
     }
 }
 
@@ -435,6 +492,22 @@ mod tests {
         };
         let circle = vec![around("a", "b"), around("b", "a")];
         assert!(told(circle).contains("in a circle"));
+        // Layers that all refer to all of the layer below: four ways more with each.
+        let layer = |depth: usize, place: usize| {
+            let below = depth.saturating_sub(1);
+            let below: Vec<_> = (0..4).map(|it| format!("l{below}p{it}")).collect();
+            let rules = if depth == 0 { "r0".to_owned() } else { below.join(", ") };
+            correlation(&format!(
+                "title: t\nname: l{depth}p{place}\ncorrelation: {{type: event_count, rules: [{rules}], timespan: 1m, condition: {{gte: 1}}}}"
+            ))
+        };
+        let layers = |count: usize| {
+            (0..count)
+                .flat_map(|depth| (0..4).map(move |it| (depth, it)))
+                .map(|it| layer(it.0, it.1))
+        };
+        assert!(told(layers(8).collect()).contains("more than 4096 ways lead from rule `r0`"));
+        assert_eq!(Plan::new(layers(5).collect(), &rules()).unwrap().needs(0).len(), 4 + 4 * 16);
         let other = "title: o\nid: o\nname: failed\ncorrelation: {type: temporal, rules: [r0], timespan: 1m}";
         let twice = vec![correlation(other), many()];
         assert!(told(twice).contains("several rules or correlations are called `failed`"));

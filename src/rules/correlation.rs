@@ -274,7 +274,10 @@ const LEARN_DEFAULT_S: u32 = 24 * 3600;
 /// Reads one correlation document.
 pub fn read(document: &Document) -> Result<Correlation, RuleError> {
     let Document { file, text, lines_before, .. } = document;
-    parse(file, text).map_err(|error| RuleError { line: error.line + lines_before, ..error })
+    match parse(file, text) {
+        Ok(it) => Ok(Correlation { line: it.line + lines_before, ..it }),
+        Err(error) => Err(RuleError { line: error.line + lines_before, ..error }),
+    }
 }
 
 /// Reads one correlation document, the only one in its text. `file` is its name for errors.
