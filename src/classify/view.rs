@@ -8,9 +8,9 @@ use crate::{
     json::{self, Kind},
 };
 
-/// Most containers, pods and operations of one event that are looked at, each. Kubernetes refuses far smaller pods for
-/// their size (1.5 MiB in etcd).
-const ELEMENTS_MAX: usize = 16_384;
+/// Most containers, volumes and operations of one event that are looked at, each. More do not fit into what Kubernetes
+/// stores (1.5 MiB in etcd; 12 bytes is the smallest volume with a name of its own): nobody hides behind them.
+const ELEMENTS_MAX: usize = 131_072;
 /// Deepest path of an operation of a JSON patch.
 const POINTER_DEPTH_MAX: usize = 32;
 
@@ -215,9 +215,11 @@ fn straight(path: &str) -> String {
     format!("{root}{}", names.join("/"))
 }
 
-/// A command as a shell has it, roughly: quotes and backslashes gone, `$IFS` a blank, paths straight.
+/// A command as a shell has it, roughly: quotes, backslashes and what is empty gone, `$IFS` a blank, paths straight.
 fn plain_command(command: &str) -> String {
-    let spaced = command.replace("${IFS}", " ").replace("$IFS", " ");
+    // A line that goes on, and the arguments of a shell that has none, are nothing.
+    let whole = command.replace("\\\n", "").replace("$@", "").replace("$*", "");
+    let spaced = whole.replace("${IFS}", " ").replace("$IFS", " ");
     let bare: String = spaced.chars().filter(|it| !matches!(it, '\'' | '"' | '\\' | '`')).collect();
     let words =
         bare.split_whitespace().map(|word| match word.contains("//") || word.contains("/.") {
@@ -245,6 +247,7 @@ mod tests {
         }
         assert_eq!(straight("/"), "/");
         assert_eq!(plain_command(r#"sh -c c""at${IFS}/e'tc'//shadow"#), "sh -c cat /etc/shadow");
+        assert_eq!(plain_command("sh -c cat /e$@tc/sha\\\ndow$*"), "sh -c cat /etc/shadow");
         assert_eq!(plain_command("curl https://a.example//x"), "curl https://a.example//x");
     }
 
@@ -260,6 +263,21 @@ mod tests {
                 "{}"
             ]
         );
+    }
+
+    #[test]
+    fn nobody_hides_behind_as_many_as_kubernetes_stores() {
+        let pod = |volumes: &str| {
+            let empty = r#"{"name":"a","emptyDir":{}},"#.repeat(ELEMENTS_MAX - 1);
+            format!(
+                r#"{{"objectRef":{{"resource":"pods"}},"requestObject":{{"spec":{{"volumes":[{empty}{volumes}]}}}}}}"#
+            )
+        };
+        let host = r#"{"hostPath":{"path":"/"}}"#;
+        for (text, expected) in [(pod(host), 1), (pod(&format!("{{}},{host}")), 0)] {
+            let event = AuditEvent::new(&text, json::members(&text).collect());
+            assert_eq!(View::new(&event).host_paths().len(), expected);
+        }
     }
 
     #[test]
