@@ -511,7 +511,7 @@ fn explain_file(args: &ExplainArgs) -> ExitCode {
         Err(error) => return told(&error),
     };
     let about = match &args.rule {
-        Some(name) => match ruleset::find(&config.rules, name) {
+        Some(name) => match ruleset::find(&config.rules, &config.plan, name) {
             Ok(place) => explain::About::Rule(place),
             Err(error) => return rules::failed(&error),
         },

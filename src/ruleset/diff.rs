@@ -1,14 +1,18 @@
 //! `k8scop rules diff`: what differs between two sets of rules, and which events they see differently.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
 };
 
 use serde_json::{Value, json};
 
-use super::{Report, RulesetError, Sources, clean, json_text};
-use crate::{classify::Classifier, explain, rules::Rule};
+use super::{Report, RulesetError, Sources, clean, head::Head, json_text, set::Set};
+use crate::{
+    classify::Classifier,
+    explain,
+    rules::{Level, Node, Rule, correlation::Correlation},
+};
 
 /// Most places of one rule that are told.
 const PLACES_MAX: usize = 5;
@@ -26,10 +30,18 @@ pub struct DiffOptions {
     pub json: bool,
 }
 
-/// A rule that is in both, and what of it differs.
+/// A rule or correlation, and the text of each of its parts.
+struct Part {
+    id: String,
+    title: String,
+    level: Level,
+    texts: Vec<(&'static str, String)>,
+}
+
+/// One that is in both, and what of it differs.
 struct Changed<'r> {
-    old: &'r Rule,
-    new: &'r Rule,
+    old: &'r Part,
+    new: &'r Part,
     parts: Vec<&'static str>,
 }
 
@@ -45,24 +57,29 @@ struct Hits {
 
 /// Compares two sets of rules, by their ids.
 pub fn diff(options: &DiffOptions) -> Result<Report, RulesetError> {
-    let rules = |path: &Path| Sources { config: None, paths: vec![path.to_owned()] }.rules();
-    let (old, new) =
-        (Classifier::new(rules(&options.old)?)?, Classifier::new(rules(&options.new)?)?);
-    let lacks = |rules: &[Rule], rule: &Rule| !rules.iter().any(|it| it.id == rule.id);
-    let added: Vec<&Rule> = new.rules().iter().filter(|it| lacks(old.rules(), it)).collect();
-    let removed: Vec<&Rule> = old.rules().iter().filter(|it| lacks(new.rules(), it)).collect();
-    let changed: Vec<Changed<'_>> = old
-        .rules()
+    let set = |path: &Path| Sources { config: None, paths: vec![path.to_owned()] }.good();
+    let (old, new) = (set(&options.old)?, set(&options.new)?);
+    let (old_parts, new_parts) = (parts(&old), parts(&new));
+    let by_id = |all: &'_ [Part]| -> HashMap<String, usize> {
+        all.iter().map(|it| it.id.clone()).zip(0..).collect()
+    };
+    let (old_ids, new_ids) = (by_id(&old_parts), by_id(&new_parts));
+    let added: Vec<&Part> = new_parts.iter().filter(|it| !old_ids.contains_key(&it.id)).collect();
+    let removed: Vec<&Part> = old_parts.iter().filter(|it| !new_ids.contains_key(&it.id)).collect();
+    let changed: Vec<Changed<'_>> = old_parts
         .iter()
         .filter_map(|old| {
-            let new = new.rules().iter().find(|it| it.id == old.id)?;
+            let new = new_ids.get(&old.id).and_then(|it| new_parts.get(*it))?;
             let parts = changed_parts(old, new);
             (!parts.is_empty()).then_some(Changed { old, new, parts })
         })
         .collect();
     let hits = match &options.events {
         None => None,
-        Some(path) => Some(hits(path, &old, &new)?),
+        Some(path) => {
+            let (old, new) = (Classifier::new(old.set.rules)?, Classifier::new(new.set.rules)?);
+            Some(hits(path, &old, &new)?)
+        }
     };
     let text = match options.json {
         true => object(&added, &removed, &changed, hits.as_ref()),
@@ -71,25 +88,53 @@ pub fn diff(options: &DiffOptions) -> Result<Report, RulesetError> {
     Ok(Report { text, notes: Vec::new(), is_good: true })
 }
 
-fn changed_parts(old: &Rule, new: &Rule) -> Vec<&'static str> {
-    let examples = |it: &Rule| format!("{:?}{:?}", it.matching, it.not_matching);
-    let detection = |it: &Rule| format!("{:?}{:?}", it.searches, it.condition);
-    let parts = [
-        ("title", old.title != new.title),
-        ("level", old.level != new.level),
-        ("detection", detection(old) != detection(new)),
-        ("once_per", old.once_per != new.once_per),
-        ("reason", old.reason != new.reason),
-        ("advice", old.advice != new.advice),
-        ("detects", old.detects != new.detects),
-        ("tags", old.tags != new.tags),
-        ("description", old.description != new.description),
-        ("falsepositives", old.falsepositives != new.falsepositives),
-        ("references", old.references != new.references),
-        ("author", old.author != new.author),
-        ("examples", examples(old) != examples(new)),
+fn parts(set: &Set) -> Vec<Part> {
+    let correlations = set.correlations.iter().map(|(it, root)| of_correlation(it, root));
+    set.set.rules.iter().map(of_rule).chain(correlations).collect()
+}
+
+fn of_rule(it: &Rule) -> Part {
+    let texts = vec![
+        ("title", it.title.clone()),
+        ("level", it.level.name().to_owned()),
+        ("detection", format!("{:?}{:?}", it.searches, it.condition)),
+        ("once_per", format!("{:?}", it.once_per)),
+        ("reason", format!("{:?}", it.reason)),
+        ("advice", format!("{:?}", it.advice)),
+        ("detects", format!("{:?}", it.detects)),
+        ("tags", format!("{:?}", it.tags)),
+        ("description", it.description.clone()),
+        ("falsepositives", format!("{:?}", it.falsepositives)),
+        ("references", format!("{:?}", it.references)),
+        ("author", it.author.clone()),
+        ("examples", format!("{:?}{:?}", it.matching, it.not_matching)),
     ];
-    parts.into_iter().filter(|it| it.1).map(|it| it.0).collect()
+    Part { id: it.id.clone(), title: it.title.clone(), level: it.level, texts }
+}
+
+fn of_correlation(it: &Correlation, root: &Node) -> Part {
+    let meaning = (&it.kind, &it.rules, &it.group_by, it.timespan_s, it.learn_s, it.generate);
+    let level = Head::of(it, root).level;
+    let texts = vec![
+        ("title", it.title.clone()),
+        ("level", level.name().to_owned()),
+        ("correlation", format!("{meaning:?}")),
+        ("reason", format!("{:?}", it.reason)),
+        ("advice", format!("{:?}", it.advice)),
+        ("detects", format!("{:?}", it.detects)),
+        ("tags", format!("{:?}", it.tags)),
+        ("description", it.description.clone()),
+        ("references", format!("{:?}", it.references)),
+        ("author", it.author.clone()),
+        ("examples", format!("{:?}{:?}", it.matching, it.not_matching)),
+    ];
+    Part { id: it.id.clone(), title: it.title.clone(), level, texts }
+}
+
+fn changed_parts(old: &Part, new: &Part) -> Vec<&'static str> {
+    // What only one of them has tells a rule from a correlation.
+    let is_same = |it: &&(&'static str, String)| old.texts.contains(it);
+    new.texts.iter().filter(|it| !is_same(it)).map(|it| it.0).collect()
 }
 
 /// Rules by id of which the hits differ, and how many events there were.
@@ -136,13 +181,13 @@ impl Hits {
 }
 
 fn told(
-    added: &[&Rule],
-    removed: &[&Rule],
+    added: &[&Part],
+    removed: &[&Part],
     changed: &[Changed<'_>],
     hits: Option<&(usize, BTreeMap<String, Hits>)>,
 ) -> String {
     let mut out = String::new();
-    let head = |it: &Rule| format!("{} ({}) {}", it.title, it.level.name(), it.id);
+    let head = |it: &Part| format!("{} ({}) {}", it.title, it.level.name(), it.id);
     added.iter().for_each(|it| out.push_str(&format!("added    {}\n", head(it))));
     removed.iter().for_each(|it| out.push_str(&format!("removed  {}\n", head(it))));
     for it in changed {
@@ -173,13 +218,13 @@ fn told(
 }
 
 fn object(
-    added: &[&Rule],
-    removed: &[&Rule],
+    added: &[&Part],
+    removed: &[&Part],
     changed: &[Changed<'_>],
     hits: Option<&(usize, BTreeMap<String, Hits>)>,
 ) -> String {
-    let head = |it: &Rule| json!({"id": it.id, "title": it.title, "level": it.level.name()});
-    let heads = |all: &[&Rule]| all.iter().map(|it| head(it)).collect::<Value>();
+    let head = |it: &Part| json!({"id": it.id, "title": it.title, "level": it.level.name()});
+    let heads = |all: &[&Part]| all.iter().map(|it| head(it)).collect::<Value>();
     let changes: Value = changed
         .iter()
         .map(|it| json!({"old": head(it.old), "new": head(it.new), "parts": it.parts}))

@@ -1,5 +1,7 @@
 //! `k8scop rules lint`: what is wrong with rules, and what is missing in them.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::json;
 
 use super::{Report, RulesetError, Sources, attack, clean, head::Head, json_text};
@@ -7,7 +9,7 @@ use crate::{
     classify::Classifier,
     event::AuditEvent,
     json::members,
-    rules::{Level, Rule, correlation::Correlation},
+    rules::{Document, DocumentKind, Level, Rule, documents},
 };
 
 /// What `k8scop rules lint` is told.
@@ -50,18 +52,19 @@ pub fn lint(options: &LintOptions) -> Result<Report, RulesetError> {
     let errors = findings.len();
     let odd = set.set.warnings.iter().filter_map(|it| odd(it, &set.files));
     findings.extend(odd);
+    let places = places(&set.files, &set.set.rules);
     let classifier = Classifier::new(set.set.rules)?;
     let rules = classifier.rules();
     let all = rules.len() + set.correlations.len();
     let any_event = AuditEvent::new(ANY_EVENT, members(ANY_EVENT).collect());
-    let always_tried = classifier.tried(&any_event);
-    for (place, rule) in rules.iter().enumerate() {
-        let text = set.files.iter().find(|it| it.0 == rule.file).map_or("", |it| it.1.as_str());
+    let always_tried: HashSet<usize> = classifier.tried(&any_event).into_iter().collect();
+    let mut titles: HashMap<String, &str> = HashMap::new();
+    for (place, (rule, written)) in rules.iter().zip(&places).enumerate() {
         let mut warn = |kind: &'static str, at: &str, told: String| {
             let file = rule.file.clone();
             findings.push(Finding {
                 file,
-                line: line_of(text, rule, at),
+                line: line_of(written.as_ref(), at),
                 column: 0,
                 warning: Some(kind),
                 text: told,
@@ -72,11 +75,12 @@ pub fn lint(options: &LintOptions) -> Result<Report, RulesetError> {
             let told = "no text and no verb, resource or status must be there: it is looked at for every event";
             warn("always_tried", "condition:", told.into());
         }
-        let is_same = |it: &&Rule| it.title.eq_ignore_ascii_case(&rule.title);
-        if let Some(other) = rules.iter().take(place).find(is_same) {
-            warn("title_twice", "title:", format!("its title is that of {}", other.file));
+        if let Some(other) = titles.insert(rule.title.to_ascii_lowercase(), &rule.file) {
+            warn("title_twice", "title:", format!("its title is that of {other}"));
         }
     }
+    let parts: HashSet<&str> =
+        set.correlations.iter().flat_map(|it| &it.0.rules).map(String::as_str).collect();
     for (correlation, root) in &set.correlations {
         let head = Head::of(correlation, root);
         let mut warn = |kind: &'static str, told: &str| {
@@ -89,13 +93,10 @@ pub fn lint(options: &LintOptions) -> Result<Report, RulesetError> {
             });
         };
         // What only others build on is tested with them.
-        let is_part = |it: &Correlation| {
-            let name = correlation.name.as_ref();
-            it.rules.iter().any(|rule| *rule == correlation.id || Some(rule) == name)
-        };
+        let names = [Some(&correlation.id), correlation.name.as_ref()];
         let is_silent = match correlation.level {
             Some(level) => level == Level::Informational,
-            None => set.correlations.iter().any(|(it, _)| is_part(it)),
+            None => names.into_iter().flatten().any(|it| parts.contains(it.as_str())),
         };
         if correlation.matching.is_empty() && !is_silent {
             warn("no_match_example", "it has no stream of events that must fire");
@@ -192,11 +193,24 @@ fn warnings(rule: &Rule, warn: &mut dyn FnMut(&'static str, &str, String)) {
 /// An event that no rule is about: those that are looked at for it are looked at for nearly all events.
 const ANY_EVENT: &str = r#"{"stage":"ResponseComplete","verb":"?","requestURI":"?","user":{"username":"system:node:?"},"objectRef":{"resource":"?"},"responseStatus":{"code":200}}"#;
 
-/// The line on which `token` stands, from where the rule begins on.
-fn line_of(text: &str, rule: &Rule, token: &str) -> usize {
-    let start = text.lines().position(|it| it.contains(&rule.id)).unwrap_or(0);
-    // A title may stand before the id.
-    let start = if token == "title:" { start.saturating_sub(1) } else { start };
-    let found = text.lines().enumerate().skip(start).find(|(_, it)| it.contains(token));
-    found.map_or(start, |it| it.0) + 1
+/// The documents of the rules, which are in the order of their files.
+fn places(files: &[(String, String)], rules: &[Rule]) -> Vec<Option<Document>> {
+    let mut left = rules.iter().peekable();
+    let mut found = Vec::with_capacity(rules.len());
+    for (name, text) in files {
+        let of_file = left.peek().is_some_and(|it| it.file == *name);
+        let documents = of_file.then(|| documents(name, text).ok()).flatten().unwrap_or_default();
+        let mut documents = documents.into_iter().filter(|it| it.kind == DocumentKind::Rule);
+        while left.next_if(|it| it.file == *name).is_some() {
+            found.push(documents.next());
+        }
+    }
+    found
+}
+
+/// The line of the document on which `token` stands, else its first.
+fn line_of(document: Option<&Document>, token: &str) -> usize {
+    let Some(Document { text, lines_before, root, .. }) = document else { return 1 };
+    let found = text.lines().position(|it| it.contains(token));
+    found.map_or(root.at.line, |it| lines_before + it + 1)
 }

@@ -76,11 +76,6 @@ impl Sources {
         }
     }
 
-    /// The rules; an error if one of them cannot be used.
-    pub(super) fn rules(&self) -> Result<Vec<Rule>, RulesetError> {
-        Ok(self.good()?.set.rules)
-    }
-
     /// The rules and the correlations over them; an error if one of them cannot be used.
     pub(super) fn compiled(&self) -> Result<Compiled, RulesetError> {
         Ok(config::plan_rules(self.good()?.set)?)
@@ -112,7 +107,7 @@ impl Set {
     }
 }
 
-fn base_rule(rule: &Rule) -> BaseRule {
+pub(super) fn base_rule(rule: &Rule) -> BaseRule {
     BaseRule { id: rule.id.clone(), name: rule.name.clone(), file: rule.file.clone() }
 }
 
@@ -126,8 +121,9 @@ fn read_config(path: &Path) -> Result<Raw, ConfigError> {
     })
 }
 
-/// The place of the rule that is called so: by its id or its title, or by a part of one title only.
-pub fn find(rules: &[Rule], name: &str) -> Result<usize, RulesetError> {
+/// The place of the rule that is called so: by its id or its title, or by a part of one title only. A correlation has
+/// none: it looks at several events.
+pub fn find(rules: &[Rule], plan: &Plan, name: &str) -> Result<usize, RulesetError> {
     let wanted = name.trim().to_lowercase();
     let is_it = |it: &Rule| it.id.to_lowercase() == wanted || it.title.to_lowercase() == wanted;
     let exact = rules.iter().position(is_it);
@@ -140,9 +136,7 @@ pub fn find(rules: &[Rule], name: &str) -> Result<usize, RulesetError> {
     match (exact, near.as_slice()) {
         (Some(place), _) => Ok(place),
         (None, [place]) => Ok(*place),
-        (None, []) => Err(RulesetError::Usage(format!(
-            "no rule has the id or title `{name}`: `k8scop rules list` shows all"
-        ))),
+        (None, []) => Err(RulesetError::Usage(not_found(plan, name, &wanted))),
         (None, many) => {
             let titles = many.iter().filter_map(|it| rules.get(*it)).map(|it| it.title.as_str());
             Err(RulesetError::Usage(format!(
@@ -150,5 +144,21 @@ pub fn find(rules: &[Rule], name: &str) -> Result<usize, RulesetError> {
                 titles.collect::<Vec<_>>().join("; ")
             )))
         }
+    }
+}
+
+fn not_found(plan: &Plan, name: &str, wanted: &str) -> String {
+    let mut correlations = plan.correlations().iter().map(|it| &it.correlation);
+    let fits = |it: &&Correlation| {
+        let title = it.title.to_lowercase();
+        it.id.to_lowercase() == wanted || !wanted.is_empty() && title.contains(wanted)
+    };
+    match correlations.find(fits) {
+        Some(it) => format!(
+            "`{}` looks at several events: `k8scop scan` tells its alerts, and here can be asked for its rules: {}",
+            it.title,
+            it.rules.join(", ")
+        ),
+        None => format!("no rule has the id or title `{name}`: `k8scop rules list` shows all"),
     }
 }

@@ -8,6 +8,7 @@ use super::{Report, RulesetError, Sources, attack, clean, find, head::Head, json
 use crate::{
     classify::{kubectl, sentence},
     config::ConfigError,
+    correlate::Plan,
     event::AuditEvent,
     json as text_json,
     rules::{
@@ -51,7 +52,17 @@ pub fn show(options: &ShowOptions) -> Result<Report, RulesetError> {
         found.extend(correlations().filter(|it| it.is_called(&name)));
     }
     if found.is_empty() {
-        found.extend(set.set.rules.get(find(&set.set.rules, &options.name)?).map(Shown::Rule));
+        let name = options.name.trim().to_lowercase();
+        let holds = |title: &str| !name.is_empty() && title.to_lowercase().contains(&name);
+        let mut of_correlations = set.correlations.iter().filter(|(it, _)| holds(&it.title));
+        let of_rules = set.set.rules.iter().any(|it| holds(&it.title));
+        match (of_rules, of_correlations.next(), of_correlations.next()) {
+            (false, Some((it, root)), None) => found.push(Shown::Correlation(it, root)),
+            _ => {
+                let place = find(&set.set.rules, &Plan::default(), &options.name)?;
+                found.extend(set.set.rules.get(place).map(Shown::Rule));
+            }
+        }
     }
     let text = match options.json {
         true => json_text(&found.iter().map(Shown::object).collect()),

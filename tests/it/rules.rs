@@ -289,6 +289,15 @@ fn what_is_wrong_and_what_is_missing_is_told_with_its_line() {
         "warning: no_description: ",
         "1 rules: 1 errors, 8 warnings\n",
     ]);
+    // Of several documents in a file, each has its own lines.
+    let several =
+        format!("{}---\n{}", bare.replace("id: bare", "name: first"), whole("rule-c", "Gamma"));
+    fs::write(folder.0.join("several.yml"), several).unwrap();
+    lint(&["several.yml"]).is(0).has(&[
+        "several.yml:8: warning: always_tried: ",
+        "several.yml:1: warning: no_match_example: ",
+        "several.yml:1: warning: no_advice: ",
+    ]);
     let object = lint(&["bare.yml", "bad.yml", "--format", "json"]).is(1).json();
     assert_eq!((&object["errors"], &object["warnings"]), (&json!(1), &json!(8)));
     assert_eq!(object["findings"][0]["severity"], "error");
@@ -540,12 +549,35 @@ fn sigma_rules_are_taken_and_put_right() {
         ("kubernetes/wrong.yml", rule("4", "        colour: red\n")),
         ("kubernetes/twice.yml", rule("1", "        verb: get\n")),
         ("windows.yml", rule("5", "        Image: x\n").replace("kubernetes", "windows")),
+        (
+            "windows_many.yml",
+            rule("7", "        Image: x\n").replace("kubernetes", "windows")
+                + "---\ntitle: Many\ncorrelation: {type: event_count, rules: ['7'], timespan: 1m, condition: {gte: 3}}\n",
+        ),
+        (
+            "kubernetes/many.yml",
+            "title: Many\nid: m\ncorrelation: {type: event_count, rules: ['1'], timespan: 1m, condition: {gte: 3}}\n".to_owned(),
+        ),
+        (
+            "kubernetes/no_rule.yml",
+            "title: Many of none\nid: n\ncorrelation: {type: event_count, rules: ['4'], timespan: 1m, condition: {gte: 3}}\n".to_owned(),
+        ),
+        (
+            "kubernetes/no_type.yml",
+            "title: Odd\nid: o\ncorrelation: {type: count, rules: ['1'], timespan: 1m, condition: {gte: 3}}\n".to_owned(),
+        ),
         ("notes.yml", "- 1\n".to_owned()),
     ] {
         fs::write(at("sigma").join(name), text).unwrap();
     }
+    fs::write(at("sigma/binary.yml"), [0xff, 0xfe, 0]).unwrap();
+    std::os::unix::fs::symlink("/nowhere", at("sigma/dangling.yml")).unwrap();
     let typed = k8scop(&folder.0, &["rules", "import", "sigma", "--to", "new"]).is(1);
     typed.has(&[
+        "left   sigma/binary.yml:1: it cannot be read: ",
+        "left   sigma/dangling.yml:1: it cannot be read: ",
+        "Many of none: there is no rule or correlation with the id or name `4`",
+        "Odd: no type `count`",
         "taken  new/kubernetes/good.yml: Rule 1\n",
         "taken  new/kubernetes/group.yml: Rule 2\n",
         "Rule 6\n         line 10: `responseStatus.code: 'ALLOW'` is now `annotations.authorization.k8s.io/decision: allow`\n",
@@ -553,8 +585,9 @@ fn sigma_rules_are_taken_and_put_right() {
         "Rule 1: the id 1 is that of kubernetes/good.yml already",
         "Of nothing: there is no rule with the id or name `9`",
         "left   sigma/notes.yml:",
-        "5 taken, 4 left, 1 for other logs\n",
+        "6 taken, 8 left, 2 for other logs\n",
     ]);
+    k8scop(&folder.0, &["rules", "list", "new"]).is(0).has(&["\n5 rules\n"]);
     let text = fs::read_to_string(at("new/kubernetes/group.yml")).unwrap();
     assert!(text.starts_with("# From sigma/kubernetes/group.yml, "), "{text}");
     assert!(text.contains("# A remark.\n") && text.contains("id: 2\n"), "{text}");
@@ -590,6 +623,20 @@ fn what_differs_between_two_sets() {
     assert_eq!(diff(&["my-rules", "my-rules"]).is(0).out, "0 added, 0 removed, 0 changed\n");
     diff(&["built-in", "my-rules"]).is(0).has(&["removed  Secret read (medium)", "added    Alpha"]);
     diff(&["my-rules", "new", "none.ndjson"]).is(70);
+    // What looks at several events is compared, too.
+    for (file, count) in [("my-rules/d.yml", 3), ("new/d.yml", 4)] {
+        let text = format!(
+            "title: Many\nid: many\nlevel: high\ncorrelation: {{type: event_count, rules: [rule-a], timespan: 1m, condition: {{gte: {count}}}}}\n"
+        );
+        fs::write(folder.0.join(file), text).unwrap();
+    }
+    diff(&["my-rules", "new"]).is(0).has(&["changed  Many (high) many: correlation\n"]);
+    fs::remove_file(folder.0.join("new/d.yml")).unwrap();
+    diff(&["my-rules", "new"]).is(0).has(&["removed  Many (high) many\n", "1 added, 2 removed"]);
+    let explain =
+        k8scop(&folder.0, &["explain", "audit.ndjson", "--rules", "my-rules", "--rule", "many"]);
+    assert!(explain.is(2).err.contains("looks at several events"));
+    k8scop(&folder.0, &["rules", "show", "man", "--rules", "my-rules"]).is(0).has(&["event_count"]);
 }
 
 #[test]

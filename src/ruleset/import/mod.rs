@@ -5,6 +5,7 @@ mod falco;
 mod sigma;
 
 use std::{
+    collections::HashSet,
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -12,8 +13,11 @@ use std::{
 
 use serde_json::json;
 
-use super::{Report, RulesetError, clean, json_text};
-use crate::rules::{self, Lists, Options};
+use super::{Report, RulesetError, clean, json_text, set::base_rule};
+use crate::{
+    correlate::Plan,
+    rules::{self, Lists, Options, RuleError, RuleSet, correlation},
+};
 
 /// Largest file that is read (bytes).
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -70,7 +74,14 @@ pub fn import(options: &ImportOptions) -> Result<Report, RulesetError> {
     if options.source.is_dir() {
         for path in files(&options.source)? {
             let below = path.strip_prefix(&options.source).unwrap_or(&path).to_owned();
-            sigma::take(&path.display().to_string(), &below, &read(&path)?, &mut found);
+            let from = path.display().to_string();
+            match text_of(&path) {
+                Ok(text) => sigma::take(&from, &below, &text, &mut found),
+                Err(error) => {
+                    let (title, why) = (String::new(), format!("it cannot be read: {error}"));
+                    found.left.push(Left { from, line: 1, title, why });
+                }
+            }
         }
     } else {
         let (name, text) = (options.source.display().to_string(), read(&options.source)?);
@@ -102,8 +113,10 @@ fn together(found: &mut Found) -> Vec<Draft> {
     loop {
         let name = |it: &Draft| it.file.display().to_string();
         let files: Vec<_> = drafts.iter().map(|it| (name(it), it.text.clone())).collect();
-        let Err(errors) = rules::assemble(&files, &Options::default(), &Lists::default()) else {
-            return drafts;
+        let assembled = rules::assemble(&files, &Options::default(), &Lists::default());
+        let errors = match assembled.map(|it| correlation_errors(&it)) {
+            Ok(errors) if errors.is_empty() => return drafts,
+            Ok(errors) | Err(errors) => errors,
         };
         let mut is_less = false;
         for error in errors {
@@ -118,6 +131,31 @@ fn together(found: &mut Found) -> Vec<Draft> {
             drafts.drain(..).for_each(|it| found.leave(it, 1, "the rules are too many".into()));
         }
     }
+}
+
+/// What is wrong with correlations: in themselves, else with what they name, else with how they stand to each other.
+fn correlation_errors(set: &RuleSet) -> Vec<RuleError> {
+    let (mut correlations, mut errors) = (Vec::new(), Vec::new());
+    for document in &set.correlations {
+        match correlation::read(document) {
+            Ok(it) => correlations.push(it),
+            Err(error) => errors.push(error),
+        }
+    }
+    let of_rules = set.rules.iter().flat_map(|it| [Some(&it.id), it.name.as_ref()]);
+    let of_correlations = correlations.iter().flat_map(|it| [Some(&it.id), it.name.as_ref()]);
+    let known: HashSet<&String> = of_rules.chain(of_correlations).flatten().collect();
+    for it in &correlations {
+        if let Some(name) = it.rules.iter().find(|name| !known.contains(name)) {
+            let reason = format!("there is no rule or correlation with the id or name `{name}`");
+            errors.push(RuleError { file: it.file.clone(), line: it.line, column: 1, reason });
+        }
+    }
+    if errors.is_empty() {
+        let base: Vec<_> = set.rules.iter().map(base_rule).collect();
+        errors.extend(Plan::new(correlations, &base).err());
+    }
+    errors
 }
 
 impl Found {
@@ -148,17 +186,24 @@ fn place(draft: &Draft, options: &ImportOptions) -> Result<PathBuf, String> {
 }
 
 fn read(path: &Path) -> Result<String, RulesetError> {
-    let failed = |source| RulesetError::File { path: path.to_owned(), source };
+    text_of(path).map_err(|source| RulesetError::File { path: path.to_owned(), source })
+}
+
+fn text_of(path: &Path) -> io::Result<String> {
+    // A pipe would be waited for.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
     let mut text = String::new();
-    let file = fs::File::open(path).map_err(failed)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(failed(io::Error::other(format!("a file has at most {FILE_BYTES_MAX} bytes"))));
+        return Err(io::Error::other(format!("a file has at most {FILE_BYTES_MAX} bytes")));
     }
     Ok(text)
 }
 
-/// The YAML files of a folder and the folders in it, in order. Links to folders may go in circles and are left out.
+/// The YAML files of a folder and the folders in it, in order. Links to folders may go in circles and are left out, and
+/// so are names that begin with a dot: what is in them is for other programs.
 fn files(folder: &Path) -> Result<Vec<PathBuf>, RulesetError> {
     let (mut folders, mut found) = (vec![folder.to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
@@ -166,6 +211,9 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, RulesetError> {
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let path = entry.path();
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
             if entry.file_type().map_err(failed)?.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|it| it == "yml" || it == "yaml") {
@@ -188,7 +236,8 @@ fn told(taken: &[(Draft, PathBuf)], found: &Found, dry_run: bool) -> String {
         draft.notes.iter().for_each(|it| out.push_str(&format!("         {it}\n")));
     }
     for Left { from, line, title, why } in &found.left {
-        out.push_str(&format!("left   {from}:{line}: {title}: {why}\n"));
+        let title = if title.is_empty() { String::new() } else { format!("{title}: ") };
+        out.push_str(&format!("left   {from}:{line}: {title}{why}\n"));
     }
     let others = match found.others {
         0 => String::new(),

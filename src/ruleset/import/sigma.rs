@@ -18,7 +18,6 @@ const LINES: [(&str, &str); 4] = [
 pub(super) fn take(name: &str, below: &Path, text: &str, found: &mut Found) {
     let (text, mut notes) = better(text);
     let mut left = |line: usize, title: &str, why: String| {
-        let title = if title.is_empty() { "?" } else { title };
         found.left.push(Left { from: name.to_owned(), line, title: title.to_owned(), why });
     };
     let documents = match rules::documents(name, &text) {
@@ -30,7 +29,9 @@ pub(super) fn take(name: &str, below: &Path, text: &str, found: &mut Found) {
         title.unwrap_or_default().to_owned()
     };
     let Some(first) = documents.first() else { return left(1, "", "it is empty".into()) };
-    if documents.iter().all(is_for_others) {
+    // A correlation names no log: it is for that of the rules beside it.
+    let mut others = documents.iter().filter(|it| it.kind != DocumentKind::Correlation).peekable();
+    if others.peek().is_some() && others.all(is_for_others) {
         found.others += 1;
         return;
     }
@@ -60,13 +61,7 @@ pub(super) fn take(name: &str, below: &Path, text: &str, found: &mut Found) {
 /// Whether a document says that it is for other logs.
 fn is_for_others(document: &Document) -> bool {
     let source = |name: &str| document.root.get("logsource")?.get(name)?.scalar();
-    match document.kind {
-        DocumentKind::Correlation => false,
-        _ => {
-            source("product") != Some("kubernetes")
-                || source("service").is_some_and(|it| it != "audit")
-        }
-    }
+    source("product") != Some("kubernetes") || source("service").is_some_and(|it| it != "audit")
 }
 
 /// The text with lines that can hold, and what was changed.
