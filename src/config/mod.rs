@@ -753,7 +753,7 @@ mod tests {
             compile_rules(&files, &Lists::default())
                 .unwrap_err()
                 .to_string()
-                .contains("b.yml:1:1: the id i is that of a.yml already")
+                .contains("the id i is that of a.yml already")
         );
     }
 }

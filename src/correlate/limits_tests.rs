@@ -5,7 +5,7 @@ use super::{
     *,
 };
 
-const COUNT: &str = "{title: '', id: count, level: low, correlation: {type: event_count, rules: [r0], group-by: [user.username], timespan: 20s, condition: {gte: 3}}}";
+const COUNT: &str = "{title: t, id: count, level: low, correlation: {type: event_count, rules: [r0], group-by: [user.username], timespan: 20s, condition: {gte: 3}}}";
 const VALUES: &str = "{title: v, level: low, correlation: {type: value_count, rules: [r0], group-by: [user.username], timespan: 1h, condition: {field: objectRef.name, gte: 10000}}, k8scop: {reason: '{user.username} read {count} in {timespan}: {values}'}}";
 const FIRST: &str = "{title: f, level: low, correlation: {type: first_seen, rules: [r0], group-by: [user.username], timespan: 1d, learn: 10s}}";
 const ABSENCE: &str = "{title: a, level: low, correlation: {type: absence, rules: [r0, r1], group-by: [user.username], timespan: 10s}}";
@@ -43,7 +43,7 @@ fn what_is_not_told_is_told_later() {
     assert_eq!(told, [(2, "3".into(), 0), (22, "3".into(), 19)]);
     assert_eq!((counts.fired, counts.suppressed), (2, 19));
     assert_eq!(fired[0].events().count(), 3);
-    assert_eq!(fired[0].reason(&plan.correlations()[0]), ": 3 within 20s, user.username u0");
+    assert_eq!(fired[0].reason(&plan.correlations()[0]), "t: 3 within 20s, user.username u0");
     assert_ne!(fired[0].id, fired[1].id);
 }
 
@@ -263,7 +263,8 @@ fn a_changed_rule_starts_afresh_and_others_go_on() {
     }
     let bytes = engine.snapshot().unwrap();
     // Others are first, the last is gone, and of the count only the title is another.
-    let after = plan(&[&ABSENCE.replace("10s", "11s"), VALUES, &COUNT.replace("''", "new")]);
+    let after =
+        plan(&[&ABSENCE.replace("10s", "11s"), VALUES, &COUNT.replace("title: t", "title: new")]);
     let restored = Engine::restore(Arc::clone(&after), LIMITS, &bytes).unwrap();
     // Rules that are read again while it runs: the same, without a copy.
     let mut engine = engine.with_plan(after);

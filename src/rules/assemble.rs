@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{
     Document, DocumentKind, Lists, Options, Rule, RuleError, cost, documents,
     filter::{Filter, filter},
-    limits::{ERRORS_MAX, RULES_MAX},
+    limits::{ERRORS_MAX, FILTERED_MAX, RULES_MAX},
     rule,
     yaml::{At, Wrong},
 };
@@ -45,17 +45,21 @@ pub fn assemble(
         }
     }
     let mut set = RuleSet::default();
-    let (mut filters, mut sum) = (Vec::new(), cost::Sum::default());
+    let (mut filters, mut sum, mut called) = (Vec::new(), cost::Sum::default(), Vec::new());
     for document in all {
         match document.kind {
             DocumentKind::Correlation => set.correlations.push(document),
             DocumentKind::Filter => match filter(&document, options, lists) {
-                Ok(filter) => filters.push((document, filter)),
+                Ok(filter) => {
+                    called.extend(Called::of(&document, filter.id.as_ref(), None));
+                    filters.push((document, filter));
+                }
                 Err(error) => wrong.push(document.error(error)),
             },
             DocumentKind::Rule => match rule(&document, options, lists) {
                 Ok(rule) => match sum.add(&rule) {
                     Ok(()) => {
+                        called.extend(Called::of(&document, Some(&rule.id), rule.name.as_ref()));
                         set.warnings.extend(rule.warnings.iter().cloned());
                         set.rules.push(rule);
                     }
@@ -71,7 +75,7 @@ pub fn assemble(
             return Err(wrong);
         }
     }
-    names_once(&set.rules, &filters, &mut wrong);
+    names_once(&called, &mut wrong);
     // A rule that cannot be read has said so; that filters miss it need not be told.
     if wrong.is_empty() {
         put_on(&filters, &mut set, &mut wrong);
@@ -80,15 +84,28 @@ pub fn assemble(
 }
 
 fn put_on(filters: &[(Document, Filter)], set: &mut RuleSet, wrong: &mut Vec<RuleError>) {
+    let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+    for (place, rule) in set.rules.iter().enumerate() {
+        let name = rule.name.iter().filter(|it| **it != rule.id);
+        for called in std::iter::once(&rule.id).chain(name) {
+            places.entry(called.clone()).or_default().push(place);
+        }
+    }
+    let mut room = Some(FILTERED_MAX);
     for (document, filter) in filters {
         let told = |it: &Wrong| document.error(it.clone()).to_string();
         set.warnings.extend(filter.warnings.iter().map(told));
-        wrong.extend(filter.apply(&mut set.rules).into_iter().map(|it| document.error(it)));
+        if let Err(errors) = filter.apply(&mut set.rules, &places, &mut room) {
+            wrong.extend(errors.into_iter().map(|it| document.error(it)));
+        }
+        if room.is_none() || wrong.len() > ERRORS_MAX {
+            return;
+        }
     }
     set.filters = filters.len();
     let mut sum = cost::Sum::default();
     for rule in &set.rules {
-        if let Err(reason) = sum.add(rule) {
+        if let Err(reason) = cost::check(rule).and_then(|()| sum.add(rule)) {
             let reason = format!("with the filters, {reason}");
             wrong.push(RuleError::new(&rule.file, Wrong { at: At::default(), reason }));
             return;
@@ -96,19 +113,42 @@ fn put_on(filters: &[(Document, Filter)], set: &mut RuleSet, wrong: &mut Vec<Rul
     }
 }
 
+/// What a rule or filter is called by.
+struct Called {
+    /// `id` or `name`.
+    what: &'static str,
+    name: String,
+    file: String,
+    at: At,
+}
+
+impl Called {
+    fn of<'a>(
+        document: &'a Document,
+        id: Option<&'a String>,
+        name: Option<&'a String>,
+    ) -> impl Iterator<Item = Self> + 'a {
+        let name = name.filter(|name| Some(*name) != id);
+        [("id", id), ("name", name)].into_iter().filter_map(|(what, called)| {
+            let at = document.root.get(what).unwrap_or(&document.root).at;
+            Some(Self { what, name: called?.clone(), file: document.file.clone(), at })
+        })
+    }
+}
+
 /// Alerts, filters and correlations find a rule by its id or name.
-fn names_once(rules: &[Rule], filters: &[(Document, Filter)], wrong: &mut Vec<RuleError>) {
-    let mut seen: HashMap<&str, &str> = HashMap::new();
-    let of_rules = rules.iter().flat_map(|it| {
-        let name = it.name.as_ref().filter(|name| **name != it.id);
-        let name = name.map(|name| ("name", name, &it.file));
-        std::iter::once(("id", &it.id, &it.file)).chain(name)
-    });
-    let of_filters = filters.iter().filter_map(|(at, it)| Some(("id", it.id.as_ref()?, &at.file)));
-    for (what, id, file) in of_rules.chain(of_filters) {
-        if let Some(other) = seen.insert(id, file) {
-            let reason = format!("the {what} {id} is that of {other} already");
-            wrong.push(RuleError::new(file, Wrong { at: At::default(), reason }));
+fn names_once(all: &[Called], wrong: &mut Vec<RuleError>) {
+    let mut seen: HashMap<&str, &Called> = HashMap::new();
+    for it in all {
+        let Some(other) = seen.insert(&it.name, it) else { continue };
+        let other = match other.file == it.file {
+            true => format!("line {}", other.at.line),
+            false => other.file.clone(),
+        };
+        let reason = format!("the {} {} is that of {other} already", it.what, it.name);
+        wrong.push(RuleError::new(&it.file, Wrong { at: it.at, reason }));
+        if wrong.len() > ERRORS_MAX {
+            return;
         }
     }
 }

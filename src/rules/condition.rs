@@ -138,6 +138,7 @@ impl<'a> Parser<'a> {
             let near = nearest(name, self.names.iter().map(String::as_str));
             let hint = match near {
                 Some(near) => format!("did you mean `{near}`?"),
+                None if self.names.is_empty() => "there are none".to_owned(),
                 None => format!("there are: {}", self.names.join(", ")),
             };
             format!("the condition names `{name}`, and there is no such selection ({hint})")

@@ -134,6 +134,17 @@ impl Bounds {
         self.0.iter().all(|(compare, _)| matches!(compare, Compare::Gt | Compare::Gte))
     }
 
+    /// Whether any number can be right; of counts, a whole one from 1 on.
+    fn can_hold(&self, is_count: bool) -> bool {
+        let step = if is_count { i128::from(THOUSAND) } else { 1 };
+        let near = |bound: i64| {
+            let whole = i128::from(bound).div_euclid(step);
+            (-1..=2).map(move |it| (whole + it) * step)
+        };
+        let mut numbers = self.0.iter().flat_map(|it| near(it.1));
+        numbers.any(|it| (!is_count || it > 0) && self.hold(it))
+    }
+
     /// The least count that is right, where more is never wrong.
     #[must_use]
     pub fn least_count(&self) -> usize {
@@ -286,6 +297,9 @@ pub fn parse(file: &str, text: &str) -> Result<Correlation, RuleError> {
     let raw: Raw = yaml_serde::from_str(text).map_err(|error| source.yaml(&error))?;
     let wrong = |token: &str, reason: String| source.error("correlation", token, reason);
     let it = &raw.correlation;
+    if raw.title.trim().is_empty() {
+        return Err(source.error("title", "title", "`title` is empty"));
+    }
     if !KINDS.contains(&it.kind.as_str()) {
         let reason = format!("no type `{}` (there are: {})", it.kind, KINDS.join(", "));
         return Err(wrong(&it.kind, reason));
@@ -434,6 +448,10 @@ fn kind(it: &RawCorrelation) -> Result<Kind, String> {
     }
     if has_bounds && matches!(kind, "first_seen" | "absence" | "temporal_ordered") {
         return Err(format!("{kind} counts nothing: its condition can only hold a field"));
+    }
+    let is_count = matches!(kind, "event_count" | "value_count");
+    if needs_bounds && !bounds.can_hold(is_count) {
+        return Err("no number fits the condition".into());
     }
     let takes_field = kind.starts_with("value_") || kind == "first_seen";
     if !takes_field && !fields.is_empty() {
@@ -667,6 +685,12 @@ k8scop:
         broken(("    gte: 5", "    gte: x"), 13, "must be a number");
         broken(("    gte: 5", "    gte: 100000"), 13, "at most 10000");
         broken(("    gte: 5\n", ""), 13, "needs a condition");
+        for never in
+            ["gte: 5\n    lt: 3", "gt: 5\n    lt: 6", "lt: 1", "eq: 2.5", "eq: 2\n    neq: 2"]
+        {
+            broken(("    gte: 5", &format!("    {never}")), 13, "no number fits");
+        }
+        broken(("title: Many secrets", "title: ' '"), 1, "`title` is empty");
         broken(("    field: objectRef.name\n", ""), 13, "needs `field`");
         broken(("{count}", "{cout}"), 18, "{count}, {values}");
         broken(("timespan: 10m", "timespan: 10m\n  learn: 1d"), 9, "first_seen only");

@@ -25,12 +25,16 @@ pub(super) fn of(rule: &Rule) -> u64 {
     cost
 }
 
-fn of_test(test: &FieldTest) -> u64 {
-    let patterns = test.patterns.iter().map(|it| match it {
+/// Steps of one pattern.
+pub(super) fn of_pattern(pattern: &Pattern) -> u64 {
+    match pattern {
         Pattern::Regex { bytes, .. } => (bytes / REGEX_BYTES_PER_STEP).max(1) as u64,
         _ => 1,
-    });
-    let cost = 1 + patterns.sum::<u64>();
+    }
+}
+
+fn of_test(test: &FieldTest) -> u64 {
+    let cost = 1 + test.patterns.iter().map(of_pattern).sum::<u64>();
     if test.field == Field::Any { cost.saturating_mul(KEYWORD_FACTOR) } else { cost }
 }
 
@@ -45,11 +49,16 @@ fn regex_bytes(rule: &Rule) -> usize {
 
 /// Whether one rule stays below its limit.
 pub(super) fn check(rule: &Rule) -> Result<(), String> {
-    match of(rule) {
-        cost if cost > RULE_COST_MAX => Err(format!(
+    bounded(of(rule))
+}
+
+/// Whether a rule may cost so much.
+pub(super) fn bounded(cost: u64) -> Result<(), String> {
+    match cost > RULE_COST_MAX {
+        true => Err(format!(
             "it could cost {cost} steps for each byte of an event, more than {RULE_COST_MAX}: use fewer or simpler regexes, or ask a selection once"
         )),
-        _ => Ok(()),
+        false => Ok(()),
     }
 }
 

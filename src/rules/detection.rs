@@ -1,7 +1,7 @@
 //! The section `detection`: selections, and the condition over them.
 
 use super::{
-    Condition, Field, FieldTest, Lists, Mode, Options, Pattern, Search,
+    Condition, Field, FieldTest, Lists, Mode, Options, Pattern, Search, cost,
     limits::{RULE_VALUES_MAX, VALUES_MAX},
     modifiers::{Modifiers, Reading, Step},
     never,
@@ -17,6 +17,8 @@ pub(super) struct Reader<'r> {
     /// What is allowed, and can hardly be meant.
     pub(super) warnings: Vec<Wrong>,
     values: usize,
+    /// What its patterns cost, each counted once.
+    steps: u64,
 }
 
 /// Selections and a condition over them.
@@ -24,7 +26,7 @@ pub(super) type Detection = (Vec<Search>, Condition);
 
 impl<'r> Reader<'r> {
     pub(super) fn new(options: &'r Options, lists: &'r Lists) -> Self {
-        Self { options, lists, warnings: Vec::new(), values: 0 }
+        Self { options, lists, warnings: Vec::new(), values: 0, steps: 0 }
     }
 
     /// Reads selections and their condition; members whose names are in `others` are not theirs.
@@ -168,6 +170,9 @@ impl<'r> Reader<'r> {
         let mut patterns = Vec::with_capacity(values.len());
         for value in values {
             let read = self.patterns(&field, &modifiers, value)?;
+            // Told here, and not of the whole rule: what is too much is not compiled first.
+            self.steps += read.iter().map(cost::of_pattern).sum::<u64>();
+            cost::bounded(self.steps).map_err(|reason| value.wrong(reason))?;
             patterns.extend(read);
             if patterns.len() > VALUES_MAX {
                 return Err(value.wrong(format!("a line has at most {VALUES_MAX} values")));

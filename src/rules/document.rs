@@ -44,6 +44,8 @@ pub fn documents(file: &str, text: &str) -> Result<Vec<Document>, RuleError> {
             format!("a rule file has at most {FILE_BYTES_MAX} bytes, this one {}", text.len());
         return Err(wrong(Wrong { at: At::default(), reason }));
     }
+    // Editors of Windows begin a file so; not every reader of YAML passes over it.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let read = yaml::read(text).map_err(wrong)?;
     let documents = read.into_iter().map(|it| {
         let lines_before = it.line.saturating_sub(1);
@@ -83,7 +85,7 @@ mod tests {
 
     #[test]
     fn several_in_one_file() {
-        let text = "title: a\ndetection: {}\n---\ntitle: b\ncorrelation: {}\n---\n\n---\ntitle: c\nfilter: {}\n";
+        let text = "\u{feff}title: a\ndetection: {}\n---\ntitle: b\ncorrelation: {}\n---\n\n---\ntitle: c\nfilter: {}\n";
         let all = documents("a.yml", text).unwrap();
         let shown: Vec<_> =
             all.iter().map(|it| (it.kind, it.lines_before, it.text.as_str())).collect();

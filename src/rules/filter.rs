@@ -1,8 +1,11 @@
 //! Sigma's filters: what other rules are not to tell, in a document of its own.
 
+use std::collections::HashMap;
+
 use super::{
-    Condition, Document, Lists, Options, Rule, Search, cost,
+    Condition, Document, Lists, Options, Rule, Search,
     detection::Reader,
+    limits::FILTERED_MAX,
     members::Members,
     sigma::logsource,
     yaml::{At, Node, Value, Wrong},
@@ -34,7 +37,8 @@ const NAMES: &[&str] = &[
 pub(super) struct Filter {
     /// What others may not be called.
     pub(super) id: Option<String>,
-    title: String,
+    /// Where it starts.
+    at: At,
     /// What it is about; `None`: all rules.
     rules: Option<Vec<(At, String)>>,
     searches: Vec<Search>,
@@ -64,8 +68,8 @@ pub(super) fn filter(
     }
     Ok(Filter {
         id: members.text("id")?.map(str::to_owned),
+        at: document.root.at,
         rules: named(rules)?,
-        title,
         searches,
         condition: left_out(condition),
         warnings: reader.warnings,
@@ -101,34 +105,52 @@ fn left_out(condition: Condition) -> Condition {
 }
 
 impl Filter {
-    /// Puts it on the rules that it is about. Tells the names that no rule has, and rules that it makes too costly.
-    pub(super) fn apply(&self, rules: &mut [Rule]) -> Vec<Wrong> {
+    /// Puts it on the rules that it is about, as long as there is `room` for its selections. Tells the names that no
+    /// rule has. `places` are those of rules by id and name.
+    pub(super) fn apply(
+        &self,
+        rules: &mut [Rule],
+        places: &HashMap<String, Vec<usize>>,
+        room: &mut Option<usize>,
+    ) -> Result<(), Vec<Wrong>> {
         let mut wrong = Vec::new();
         match &self.rules {
-            None => {
-                for rule in rules {
-                    wrong.extend(self.put_on(rule, At::default()));
-                }
-            }
+            None => self.put_on_each(rules.iter_mut(), self.at, room, &mut wrong),
             Some(names) => {
                 for (at, name) in names {
-                    let mut found = false;
-                    let is_it = |it: &&mut Rule| it.id == *name || it.name.as_ref() == Some(name);
-                    for rule in rules.iter_mut().filter(is_it) {
-                        found = true;
-                        wrong.extend(self.put_on(rule, *at));
-                    }
-                    if !found {
+                    let found = places.get(name).map_or(&[][..], Vec::as_slice);
+                    if found.is_empty() {
                         let reason = format!("there is no rule with the id or name `{name}`");
                         wrong.push(Wrong { at: *at, reason });
+                    }
+                    for place in found {
+                        self.put_on_each(rules.get_mut(*place).into_iter(), *at, room, &mut wrong);
                     }
                 }
             }
         }
-        wrong
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
-    fn put_on(&self, rule: &mut Rule, at: At) -> Option<Wrong> {
+    fn put_on_each<'r>(
+        &self,
+        rules: impl Iterator<Item = &'r mut Rule>,
+        at: At,
+        room: &mut Option<usize>,
+        wrong: &mut Vec<Wrong>,
+    ) {
+        for rule in rules {
+            *room = room.and_then(|it| it.checked_sub(self.searches.len()));
+            if room.is_none() {
+                let reason =
+                    format!("up to here filters add more than {FILTERED_MAX} selections to rules");
+                return wrong.push(Wrong { at, reason });
+            }
+            self.put_on(rule);
+        }
+    }
+
+    fn put_on(&self, rule: &mut Rule) {
         let before = rule.searches.len();
         rule.searches.extend(self.searches.iter().cloned());
         let without = Condition::Not(Box::new(self.condition.clone().moved(before)));
@@ -140,7 +162,5 @@ impl Filter {
             }
             other => Condition::All(vec![other, without]),
         };
-        let wrong = |reason| Wrong { at, reason: format!("with {}, {reason}", self.title) };
-        cost::check(rule).err().map(wrong)
     }
 }

@@ -29,6 +29,8 @@ pub(super) const LIST_VALUES_MAX: usize = 10_000;
 pub(super) const LIST_VALUE_BYTES_MAX: usize = 4096;
 /// Most bytes of the values of all lists.
 pub(super) const LISTS_BYTES_MAX: usize = 1 << 26;
+/// Most selections that filters add to all rules: one filter for any rule adds its own to each.
+pub(super) const FILTERED_MAX: usize = 200_000;
 /// Most that one rule can cost: steps for each byte of an event, at worst.
 pub(super) const RULE_COST_MAX: u64 = 100_000;
 /// Most that all rules can cost so.

@@ -94,6 +94,9 @@ impl Modifiers {
         };
         let mut kind = Kind::default();
         for word in words {
+            if word.is_empty() {
+                return Err("a modifier is missing behind `|`".into());
+            }
             let Some(name) = NAMES.iter().copied().find(|it| *it == long(word)) else {
                 return Err(format!("no modifier `{word}`{}", hint(word, NAMES)));
             };
@@ -266,6 +269,7 @@ mod tests {
     #[test]
     fn mistakes() {
         for (text, expected) in [
+            ("", "a modifier is missing"),
             ("begins", "no modifier `begins` (there are: contains, "),
             ("contain", "did you mean `contains`?"),
             ("startwith", "did you mean `startswith`?"),

@@ -209,6 +209,9 @@ fn read(document: &Document, options: &Options, lists: &Lists) -> Result<Rule, W
     reader.warnings.append(&mut ignored);
     let title = members.required("title")?;
     let title = title.scalar().ok_or_else(|| title.wrong("`title` must be a text"))?.to_owned();
+    if title.trim().is_empty() {
+        return Err(members.required("title")?.wrong("`title` is empty"));
+    }
     logsource(&members, options)?;
     let name = members.text("name")?.map(str::to_owned);
     let id = members.text("id")?.map(str::to_owned).unwrap_or_else(|| {

@@ -2,8 +2,8 @@
 
 use super::{
     limits::{
-        CONDITION_TERMS_MAX, FILE_BYTES_MAX, RULE_COST_MAX, RULE_VALUES_MAX, RULES_COST_MAX,
-        RULES_MAX, RULES_REGEX_BYTES_MAX, VALUES_MAX,
+        CONDITION_TERMS_MAX, FILE_BYTES_MAX, FILTERED_MAX, RULE_COST_MAX, RULE_VALUES_MAX,
+        RULES_COST_MAX, RULES_MAX, RULES_REGEX_BYTES_MAX, VALUES_MAX,
     },
     *,
 };
@@ -127,9 +127,11 @@ fn all_that_is_wrong_is_told() {
     )
     .unwrap_err();
     assert_eq!(wrong.len(), 4, "{wrong:?}");
-    assert!(wrong.iter().any(|it| it.contains("3.yml:1:1: the id 2 is that of 2.yml already")));
+    assert!(wrong.iter().any(|it| it.contains("3.yml:2:5: the id 2 is that of 2.yml already")));
     assert!(wrong.iter().any(|it| it.contains("the name name_2 is that of 2.yml already")));
     fails(&[&rule("1", GET), &rule("name_1", GET)], "the id name_1 is that of 0.yml already");
+    let twice = format!("{}---\n{}", rule("1", GET), rule("1", GET));
+    fails(&[&twice], "the id 1 is that of line 2 already");
 }
 
 #[test]
@@ -275,7 +277,29 @@ fn limits_are_told() {
 }
 
 #[test]
+fn filters_for_any_rule_are_bounded() {
+    let rules: Vec<String> = (0..500).map(|it| rule(&it.to_string(), GET)).collect();
+    let any = filter("any", GET);
+    let with = |filters: usize| {
+        let all = rules.iter().map(String::as_str).chain(vec![any.as_str(); filters]);
+        assembled(&all.collect::<Vec<_>>(), &[])
+    };
+    assert_eq!(with(FILTERED_MAX / 500).unwrap().rules.len(), 500);
+    let wrong = with(FILTERED_MAX / 500 + 1).unwrap_err();
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    assert!(wrong[0].contains("900.yml:1:1: up to here filters add more than 200000 selections"));
+}
+
+#[test]
 fn what_rules_cost_is_bounded() {
+    // So many are not compiled first.
+    let large = "      - '[a-z]{1,4000}x'\n".repeat(VALUES_MAX);
+    let start = std::time::Instant::now();
+    fails(
+        &[&rule("1", &format!("  a:\n    userAgent|re:\n{large}  condition: a"))],
+        &format!("more than {RULE_COST_MAX}: use fewer"),
+    );
+    assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
     // The same large selection asked again and again.
     let list = vec!["x"; 100].join(",");
     let often = vec!["a"; 1000].join(" or ");
@@ -413,6 +437,7 @@ fn the_reference_tells_all_of_it() {
         limits::YAML_NODES_MAX,
         limits::LIST_VALUES_MAX,
         limits::LISTS_MAX,
+        FILTERED_MAX,
     ] {
         let shown = match (limit / 1000, limit % 1000) {
             (0, ones) => ones.to_string(),
