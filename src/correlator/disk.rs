@@ -48,6 +48,8 @@ pub(super) struct Disk {
 
 const SNAPSHOT: &str = "snapshot.";
 const JOURNAL: &str = "journal.";
+/// Digits of a number in a name.
+const NUMBER_DIGITS: usize = 20;
 /// Largest record (bytes): more than any request becomes.
 const RECORD_BYTES_MAX: u32 = 1 << 30;
 /// Bytes before a record: its length and its checksum.
@@ -161,7 +163,7 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 fn path(dir: &Path, what: &str, number: u64) -> PathBuf {
-    dir.join(format!("{what}{number:020}"))
+    dir.join(format!("{what}{number:0NUMBER_DIGITS$}"))
 }
 
 /// The numbers of the files of this name, in order.
@@ -170,7 +172,10 @@ fn numbers(dir: &Path, what: &str) -> io::Result<Vec<u64>> {
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
         let number = name.to_str().and_then(|it| it.strip_prefix(what));
-        numbers.extend(number.and_then(|it| it.parse::<u64>().ok()));
+        // Only names as we write them; a number that none can follow is of no file of ours.
+        let number =
+            number.filter(|it| it.len() == NUMBER_DIGITS).and_then(|it| it.parse::<u64>().ok());
+        numbers.extend(number.filter(|it| *it < u64::MAX / 2));
     }
     numbers.sort_unstable();
     Ok(numbers)

@@ -38,7 +38,7 @@ pub struct CorrelationSettings {
 
 /// A folder that cannot be used.
 #[derive(Debug, Error)]
-#[error("correlation.state {}: {source}", path.display())]
+#[error("correlation.state {}", path.display())]
 pub struct StateError {
     /// The file or folder.
     pub path: PathBuf,

@@ -193,6 +193,10 @@ async fn what_is_remembered_and_cannot_be_read_is_told_and_forgotten() {
             fs::write(&path, bytes).unwrap();
         }
     }
+    // Names that are not ours are left alone.
+    for name in ["snapshot.7", "journal.18446744073709551615", "journal.x"] {
+        fs::write(home.state().join(name), "x").unwrap();
+    }
     let k8scop = K8scop::start(&home.config(&fake)).await;
     assert_eq!(k8scop.metrics().await["k8scop_correlation_state_errors_total"], 1.0);
     assert!(k8scop.log().contains("cannot be read"), "{}", k8scop.log());
