@@ -8,10 +8,10 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Compiled, ConfigError, compile_rules,
+    Compiled, ConfigError, plan_rules,
     raw::{RawList, RawRules},
 };
-use crate::rules::{self, Lists, Node, Options, RuleSet};
+use crate::rules::{self, Lists, Node, Options, RuleError, RuleSet};
 
 /// Largest rule file, and largest file of a list (bytes).
 const RULE_BYTES_MAX: u64 = rules::limits::FILE_BYTES_MAX as u64;
@@ -39,6 +39,8 @@ pub struct RuleTexts {
     files: Vec<(String, String)>,
     /// Name and values of each list.
     lists: Vec<(String, Vec<String>)>,
+    /// Files of a folder that could not be read, and why: told with what is wrong in the others.
+    unreadable: Vec<RuleError>,
 }
 
 /// Tells whether rule files changed.
@@ -60,7 +62,7 @@ impl RuleSources {
 
     /// Reads all rule files, always in the same order.
     pub fn read(&self) -> Result<RuleTexts, ConfigError> {
-        let mut files = Vec::new();
+        let (mut files, mut unreadable) = (Vec::new(), Vec::new());
         if self.built_in {
             let built_in = rules::BUILT_IN.iter();
             files.extend(built_in.map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
@@ -68,7 +70,15 @@ impl RuleSources {
         let mut bytes: usize = 0;
         for path in &self.paths {
             for file in Walk::files(path)? {
-                let text = read(&file).map_err(|source| failed(&file, source))?;
+                let text = match read(&file) {
+                    Ok(text) => text,
+                    Err(source) if file == *path => return Err(failed(&file, source)),
+                    Err(error) => {
+                        let (file, reason) = (file.display().to_string(), error.to_string());
+                        unreadable.push(RuleError { file, line: 1, column: 1, reason });
+                        continue;
+                    }
+                };
                 bytes = bytes.saturating_add(text.len());
                 if bytes > RULES_BYTES_MAX {
                     return Err(too_many(&file, "bytes of rule files", RULES_BYTES_MAX));
@@ -93,7 +103,7 @@ impl RuleSources {
             };
             lists.push((name.clone(), values));
         }
-        Ok(RuleTexts { files, lists })
+        Ok(RuleTexts { files, lists, unreadable })
     }
 }
 
@@ -111,6 +121,7 @@ impl RuleTexts {
     /// Leaves out the files with these names.
     pub fn leave_out(&mut self, names: &HashSet<String>) {
         self.files.retain(|(name, _)| !names.contains(name));
+        self.unreadable.retain(|it| !names.contains(&it.file));
     }
 
     /// What they hold, and in which order.
@@ -121,6 +132,9 @@ impl RuleTexts {
             all.update(Sha256::digest(name));
             all.update(Sha256::digest(text));
         }
+        for it in &self.unreadable {
+            all.update(Sha256::digest(it.to_string()));
+        }
         for (name, values) in &self.lists {
             all.update(Sha256::digest(name));
             values.iter().for_each(|it| all.update(Sha256::digest(it)));
@@ -130,13 +144,18 @@ impl RuleTexts {
 
     /// What is in them, or all that is wrong with them.
     pub fn compile(&self) -> Result<Compiled, ConfigError> {
-        compile_rules(&self.files, &self.lists()?)
+        plan_rules(self.assemble()?)
     }
 
     /// All that is in them, or all that is wrong with them.
     pub fn assemble(&self) -> Result<RuleSet, ConfigError> {
         let lists = self.lists()?;
-        rules::assemble(&self.files, &Options::default(), &lists).map_err(ConfigError::Rules)
+        let set = rules::assemble(&self.files, &Options::default(), &lists);
+        if self.unreadable.is_empty() {
+            return set.map_err(ConfigError::Rules);
+        }
+        let unreadable = self.unreadable.iter().cloned();
+        Err(ConfigError::Rules(unreadable.chain(set.err().unwrap_or_default()).collect()))
     }
 
     fn lists(&self) -> Result<Lists, ConfigError> {
@@ -266,7 +285,7 @@ mod tests {
 
         #[track_caller]
         fn fails(&self, reason: &str) {
-            let error = self.read().unwrap_err().to_string();
+            let error = self.read().and_then(|it| it.assemble()).unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains("k8scop-rules-"), "{error}");
         }
     }
@@ -398,5 +417,11 @@ mod tests {
         fs::remove_file(folder.0.join("x.yml")).unwrap();
         symlink("nowhere", folder.0.join("x.yml")).unwrap();
         folder.fails("No such file");
+        // It does not hide what is wrong in the others.
+        folder.put("bad.yml", "title: [");
+        fs::write(folder.0.join("binary.yml"), [0xff, 0xfe]).unwrap();
+        for reason in ["No such file", "bad.yml:1:", "valid UTF-8"] {
+            folder.fails(reason);
+        }
     }
 }

@@ -53,10 +53,10 @@ impl Sources {
         }
         let mut texts = RuleSources::new(&raw.rules).read()?;
         let files = texts.files().to_vec();
-        if files.is_empty() {
-            return Err(RulesetError::Usage("there are no rules (*.yml, *.yaml) in it".into()));
-        }
         let errors = match texts.assemble() {
+            Ok(_) if files.is_empty() => {
+                return Err(RulesetError::Usage("there are no rules (*.yml, *.yaml) in it".into()));
+            }
             Ok(set) => return Ok(Set::new(files, set, Vec::new())),
             Err(ConfigError::Rules(errors)) => errors,
             Err(error) => return Err(error.into()),
