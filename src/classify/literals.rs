@@ -19,6 +19,7 @@ use super::{
     tree::{Take, Tree},
     view::View,
 };
+use crate::json;
 use crate::rules::{Condition, Field, FieldTest, Pattern, Place, Rule};
 
 /// How a path begins, and how the key begins that it goes through: keys may hold dots, and `_` for them.
@@ -29,7 +30,7 @@ fn head(path: &str) -> &str {
 /// Shortest text that is worth an entry (bytes).
 const TEXT_MIN: usize = 2;
 /// Texts that are looked up in a table (bytes). It takes some 250 times as much.
-const TABLE_TEXTS_BYTES_MAX: usize = 4096;
+const TABLE_TEXTS_BYTES_MAX: usize = 16 << 10;
 /// Most texts of one witness: a rule that names more is tried instead.
 const TEXTS_MAX: usize = 4096;
 /// Literals of a regex, at most.
@@ -281,9 +282,11 @@ impl FieldLiterals {
 
     /// Calls `take` with the rules whose texts stand in the field.
     pub(super) fn find(&self, view: &View<'_>, take: Take<'_>) {
-        if self.field == Field::Any && !view.event.text.contains('\\') {
-            // Texts are written here as they are read: one look at all of them, and at what stands between.
-            self.find_parts(view.event.text, true, take);
+        if self.field == Field::Any
+            && let Some(text) = json::plainest(view.event.text)
+        {
+            // One look at all of it. Only what is in names is in no value.
+            self.find_parts(&text, Some(&in_value), take);
             return;
         }
         visit(view, &self.field, &mut |value| {
@@ -303,7 +306,7 @@ impl FieldLiterals {
         }
         if let Some(text) = value {
             self.find_whole(text, take);
-            self.find_parts(text, false, take);
+            self.find_parts(text, None, take);
         }
     }
 
@@ -329,21 +332,33 @@ impl FieldLiterals {
         }
     }
 
-    fn find_parts(&self, text: &str, anywhere: bool, take: Take<'_>) {
+    /// `at` says whether a hit that ends there is one; without it, a text has to stand at its place in `text`.
+    fn find_parts(&self, text: &str, at: Option<&dyn Fn(&str, usize) -> bool>, take: Take<'_>) {
         let Some(parts) = &self.parts else { return };
         for hit in parts.automaton.find_overlapping_iter(text) {
             let Some((place, rules)) = parts.texts.get(hit.pattern().as_usize()) else { continue };
-            let stands = match place {
-                _ if anywhere => true,
-                Place::Start => hit.start() == 0,
-                Place::End => hit.end() == text.len(),
-                _ => true,
+            let stands = match (at, place) {
+                (Some(at), _) => at(text, hit.end()),
+                (None, Place::Start) => hit.start() == 0,
+                (None, Place::End) => hit.end() == text.len(),
+                (None, Place::Whole | Place::Within) => true,
             };
             if stands {
                 take(rules);
             }
         }
     }
+}
+
+/// Whether what ends there in a JSON text is no name of a member: behind the quote that closes one stands a colon.
+fn in_value(text: &str, at: usize) -> bool {
+    let rest = text.get(at..).unwrap_or_default();
+    let Some(quote) = rest.find('"') else { return true };
+    // It may be a number, and the quote open the next name.
+    let is_number = rest.get(..quote).is_some_and(|it| it.contains([',', '{', '[']));
+    let is_escaped = text.get(..at + quote).is_some_and(|it| it.ends_with('\\'));
+    let behind = rest.get(quote + 1..).unwrap_or_default();
+    is_number || is_escaped || !behind.trim_start_matches([' ', '\t', '\n', '\r']).starts_with(':')
 }
 
 /// Looks for the witness of a rule.
@@ -392,12 +407,12 @@ impl<'r> Search<'r> {
         }
         let each = test.patterns.iter().map(|it| match of_pattern(it) {
             // Where one value ends and the next begins is not known there.
-            Some(texts) if test.field == Field::Any => Witness::Texts(
-                texts
-                    .into_iter()
-                    .map(|(_, text)| (line, &test.field, (Place::Within, text)))
-                    .collect(),
-            ),
+            Some(texts) if test.field == Field::Any => {
+                let within = |(_, text): Text| (line, &test.field, (Place::Within, text));
+                let written = texts.iter().map(|(place, text)| (*place, json::written(text)));
+                let written: Vec<Text> = written.filter(|it| !texts.contains(it)).collect();
+                Witness::Texts(texts.into_iter().chain(written).map(within).collect())
+            }
             Some(texts) => {
                 Witness::Texts(texts.into_iter().map(|it| (line, &test.field, it)).collect())
             }

@@ -15,7 +15,13 @@ const EVENTS_OF_A_SET: usize = 200;
 /// So many have what is remembered in common.
 const EVENTS_ALIKE: usize = 8;
 
-const FIELDS: [&str; 28] = [
+const FIELDS: [&str; 34] = [
+    "level",
+    "k8scop.path",
+    "event.outcome",
+    "event.category",
+    "event.type",
+    "responseStatus.reason",
     "verb",
     "objectRef.resource",
     "objectRef.subresource",
@@ -107,6 +113,10 @@ fn line(random: &mut Rng) -> String {
 }
 
 fn selection(random: &mut Rng) -> String {
+    if random.u8(..10) == 0 {
+        let words = ["pods", "b", "'a*c'", "200", "'b\"a'", "'/etc'", "command", "'x\\\\y'"];
+        return format!("[{}, {}]", pick(random, &words), pick(random, &words));
+    }
     let map = |random: &mut Rng| {
         let mut lines: Vec<_> = (0..random.usize(1..4)).map(|_| line(random)).collect();
         lines.sort();
@@ -145,10 +155,13 @@ fn value(random: &mut Rng) -> String {
         1 => format!("[\"x\",\"{word}\"]"),
         2 => "null".to_owned(),
         3 => "{}".to_owned(),
-        4 => "403".to_owned(),
+        4 => pick(random, &["403", "200"]).to_owned(),
         5 => word.bytes().map(|it| format!("\\u{it:04x}")).collect::<String>().join_quoted(),
         6 => format!("\"{}{word}\"", pick(random, &WORDS)),
-        7 => "true".to_owned(),
+        7 => {
+            pick(random, &["true", "\"b\\\"a\"", "\"\\/etc\"", "\"\\u0062\\u0022a\"", "\"x\\\\y\""])
+                .to_owned()
+        }
         8 => format!("\"{}\"", word.to_uppercase()),
         _ => format!("\"{word}\""),
     }
@@ -173,7 +186,7 @@ fn object(random: &mut Rng, keys: &[&str], count: usize) -> String {
 fn body(random: &mut Rng) -> String {
     let containers = |random: &mut Rng| {
         let all: Vec<_> =
-            (0..random.usize(..4)).map(|_| object(random, &["image", "name"], 2)).collect();
+            (0..random.usize(..4)).map(|_| object(random, &["image", "name", ":b"], 3)).collect();
         format!("[{}]", all.join(","))
     };
     let spec = format!(
@@ -208,7 +221,7 @@ struct Common {
 
 fn common(random: &mut Rng) -> Common {
     let mut members = Vec::new();
-    for key in ["verb", "stage", "userAgent"] {
+    for key in ["verb", "stage", "userAgent", "level"] {
         // What is odd is not remembered: most are not.
         let text = match random.u8(..8) {
             0 => continue,
@@ -218,7 +231,7 @@ fn common(random: &mut Rng) -> Common {
         members.push(format!("\"{key}\":{text}"));
     }
     members.push(format!("\"user\":{}", object(random, &["username", "groups"], 3)));
-    members.push(format!("\"responseStatus\":{}", object(random, &["code", "x"], 3)));
+    members.push(format!("\"responseStatus\":{}", object(random, &["code", "reason"], 3)));
     members.push(format!("\"sourceIPs\":{}", value(random)));
     members.push(format!("\"annotations\":{}", object(random, &["a.b/c", "a_b/c", "a"], 3)));
     members.push(format!("\"impersonatedUser\":{}", object(random, &["username"], 1)));
@@ -241,15 +254,28 @@ fn common(random: &mut Rng) -> Common {
     Common { members, object: reference.join(",") }
 }
 
-fn event(random: &mut Rng, common: &Common) -> String {
-    let mut members = common.members.clone();
+fn event(random: &mut Rng, alike: &Common) -> String {
+    let mut members = alike.members.clone();
+    // Some are alike in all but one.
+    if random.u8(..4) == 0
+        && let Some(place) = members.len().checked_sub(1).map(|it| random.usize(..=it))
+        && let (Some(name), Some(member)) = (
+            members.get(place).and_then(|it| it.split(':').next().map(str::to_owned)),
+            members.get_mut(place),
+        )
+    {
+        let other = common(random).members;
+        if let Some(other) = other.into_iter().find(|it| it.starts_with(&name)) {
+            *member = other;
+        }
+    }
     let uri = pick(random, &["/api/v1/pods?command=ab", "/x/exec?command=get&command=%62", "/ab"]);
     members.push(format!("\"requestURI\":\"{uri}\""));
     if random.u8(..12) == 0 {
         members.push(format!("\"requestURI\":{}", value(random)));
     }
-    let comma = if common.object.is_empty() { "" } else { "," };
-    members.push(format!("\"objectRef\":{{\"name\":{}{comma}{}}}", value(random), common.object));
+    let comma = if alike.object.is_empty() { "" } else { "," };
+    members.push(format!("\"objectRef\":{{\"name\":{}{comma}{}}}", value(random), alike.object));
     if random.bool() {
         members.push(format!("\"requestObject\":{}", body(random)));
     }

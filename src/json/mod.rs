@@ -15,4 +15,4 @@ pub use scan::{
     DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Member, check, elements, first, get, get_each, kind,
     member, members, object,
 };
-pub use text::{decode, push_string, string, unescape_into};
+pub use text::{decode, plainest, push_string, string, unescape_into, written};
