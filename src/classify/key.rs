@@ -28,7 +28,10 @@ pub(super) fn write(event: &AuditEvent<'_>, key: &mut Vec<u8>) -> bool {
             | u8::from(event.has_query()) << 1
             | u8::from(event.has_others) << 2,
     );
-    let texts = [raw.level, raw.user, raw.impersonated_user, raw.source_ips, raw.annotations];
+    // A status that is no number may be anything.
+    let status = if event.code.is_none() { raw.status } else { "" };
+    let texts =
+        [raw.level, raw.user, raw.impersonated_user, raw.source_ips, raw.annotations, status];
     let read = [
         &event.verb,
         &event.stage,

@@ -286,7 +286,7 @@ impl FieldLiterals {
             && let Some(text) = json::plainest(view.event.text)
         {
             // One look at all of it. Only what is in names is in no value.
-            self.find_parts(&text, Some(&in_value), take);
+            self.find_parts(&text, true, take);
             return;
         }
         visit(view, &self.field, &mut |value| {
@@ -306,7 +306,7 @@ impl FieldLiterals {
         }
         if let Some(text) = value {
             self.find_whole(text, take);
-            self.find_parts(text, None, take);
+            self.find_parts(text, false, take);
         }
     }
 
@@ -332,16 +332,16 @@ impl FieldLiterals {
         }
     }
 
-    /// `at` says whether a hit that ends there is one; without it, a text has to stand at its place in `text`.
-    fn find_parts(&self, text: &str, at: Option<&dyn Fn(&str, usize) -> bool>, take: Take<'_>) {
+    /// A text has to stand at its place in `text`; in one that is `all` of an event, anywhere in a value.
+    fn find_parts(&self, text: &str, all: bool, take: Take<'_>) {
         let Some(parts) = &self.parts else { return };
         for hit in parts.automaton.find_overlapping_iter(text) {
             let Some((place, rules)) = parts.texts.get(hit.pattern().as_usize()) else { continue };
-            let stands = match (at, place) {
-                (Some(at), _) => at(text, hit.end()),
-                (None, Place::Start) => hit.start() == 0,
-                (None, Place::End) => hit.end() == text.len(),
-                (None, Place::Whole | Place::Within) => true,
+            let stands = match place {
+                _ if all => in_value(text, hit.end()),
+                Place::Start => hit.start() == 0,
+                Place::End => hit.end() == text.len(),
+                Place::Whole | Place::Within => true,
             };
             if stands {
                 take(rules);

@@ -8,7 +8,7 @@ use super::{
     memo::{Known, Memos},
     plain,
     shape::Shape,
-    sure::{Sure, sure},
+    sure::{Lines, Sure},
     view::View,
 };
 use crate::{
@@ -36,6 +36,7 @@ pub struct Classifier {
     shape: Shape,
     of_key: Literals,
     of_event: Literals,
+    lines: Lines,
     memos: Memos,
     plan: Arc<Plan>,
 }
@@ -52,6 +53,7 @@ impl Classifier {
             shape: Shape::new(&rules),
             of_key: Literals::new(&rules, Of::Key)?,
             of_event: Literals::new(&rules, Of::Event)?,
+            lines: Lines::new(&rules),
             memos: Memos::default(),
             plan: Arc::default(),
             rules,
@@ -135,6 +137,7 @@ impl Classifier {
 
     /// What all events of this one's key have in common.
     fn judge(&self, view: &View<'_>) -> Known {
+        let asked = self.lines.asked(view);
         let (mut hits, mut open) = (Vec::new(), Vec::new());
         let (mut watched, mut looks) = (Vec::new(), Vec::new());
         for place in self.alive(view).iter() {
@@ -142,7 +145,7 @@ impl Classifier {
             else {
                 continue;
             };
-            match sure(view, rule, &watch.lines) {
+            match asked.sure(place, rule, &watch.lines) {
                 Sure::Hit => hits.push(number(place)),
                 Sure::Miss => (),
                 Sure::Open => open.push(number(place)),
