@@ -166,6 +166,7 @@ fn check(
 ) -> Result<(), String> {
     let text = example.event.to_string();
     let event = AuditEvent::new(&text, json::members(&text).collect());
+    let event = AuditEvent { is_cut: example.is_cut, ..event };
     let hit = classifier.classify(&event).hits.contains(&index);
     if hit != classifier.classify_plain(&event).hits.contains(&index) {
         return Err("the prefilter and the rule disagree".into());

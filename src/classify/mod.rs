@@ -11,6 +11,7 @@ mod kubectl;
 mod literals;
 mod matcher;
 mod miss;
+mod patch;
 mod plain;
 mod shape;
 #[cfg(test)]

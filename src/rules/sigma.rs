@@ -137,6 +137,8 @@ pub struct Example {
     pub name: String,
     /// The audit event, as far as the rule looks at it.
     pub event: serde_json::Value,
+    /// Whether it was cut on its way.
+    pub is_cut: bool,
     /// The kubectl command that must be found behind it.
     pub kubectl: Option<String>,
     /// The sentence that its alert must hold.
@@ -319,7 +321,8 @@ fn examples(node: Option<&Node>) -> Result<Vec<Example>, Wrong> {
         return Err(node.wrong("examples must be a list"));
     };
     let example = |node: &Node| {
-        let members = Members::of(node, "an example", &["name", "event", "kubectl", "reason"])?;
+        let members =
+            Members::of(node, "an example", &["name", "event", "cut", "kubectl", "reason"])?;
         let text = |it| Ok::<_, Wrong>(members.text(it)?.map(str::to_owned));
         members.required("name")?;
         let event = members.required("event")?;
@@ -327,6 +330,7 @@ fn examples(node: Option<&Node>) -> Result<Vec<Example>, Wrong> {
             Value::Map(_) => Ok(Example {
                 name: text("name")?.unwrap_or_default(),
                 event: event.json(),
+                is_cut: is_cut(&members)?,
                 kubectl: text("kubectl")?,
                 reason: text("reason")?,
             }),
@@ -334,6 +338,16 @@ fn examples(node: Option<&Node>) -> Result<Vec<Example>, Wrong> {
         }
     };
     list.iter().map(example).collect()
+}
+
+fn is_cut(members: &Members<'_>) -> Result<bool, Wrong> {
+    match members.get("cut") {
+        None => Ok(false),
+        Some(node) => match node.value {
+            Value::Bool(is_cut) => Ok(is_cut),
+            _ => Err(node.wrong("`cut` must be true or false")),
+        },
+    }
 }
 
 /// Reads one selection, a map of fields, as it stands in a rule's detection. `name` is for errors.

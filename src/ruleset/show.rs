@@ -159,6 +159,7 @@ impl Seen {
     fn new(rule: &Rule, example: &Example) -> Self {
         let text = example.event.to_string();
         let event = AuditEvent::new(&text, text_json::members(&text).collect());
+        let event = AuditEvent { is_cut: example.is_cut, ..event };
         Self { kubectl: kubectl(&event), reason: sentence(&event, &rule.reason) }
     }
 }
