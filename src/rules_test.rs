@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    classify::{Classifier, kubectl, sentence},
+    classify::{Classifier, kubectl, reason},
     correlate::{Engine, Event, Evidence, Key, Limits, Plan, Planned},
     event::AuditEvent,
     json,
@@ -178,7 +178,7 @@ fn check(
     if example.kubectl.is_some() && found != example.kubectl {
         return Err(format!("the kubectl command is `{}`", found.unwrap_or_default()));
     }
-    let reason = sentence(&event, &rule.reason);
+    let reason = reason(&event, rule);
     match &example.reason {
         Some(expected) if *expected != reason => Err(format!("the sentence is `{reason}`")),
         _ => Ok(()),

@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 
-use super::fields::sentence;
+use super::reason::reason;
 use crate::{
     correlate::{Fired, Planned},
     event::AuditEvent,
@@ -115,7 +115,7 @@ fn event_object(alert: &Alert<'_>, object: &mut Writer<'_>) {
         it.text("outcome", unwrap::outcome(event));
         it.number("severity", alert.severity);
         it.number("risk_score", alert.risk_score);
-        it.text("reason", &sentence(event, &rule.reason));
+        it.text("reason", &reason(event, rule));
         it.text("module", "k8scop");
         it.text("dataset", "k8scop.alerts");
         it.filled("id", unwrap::event_id(event).as_deref());

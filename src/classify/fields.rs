@@ -1,5 +1,3 @@
-use std::borrow::Cow;
-
 use super::{
     shape::Code,
     view::{View, expanded},
@@ -7,7 +5,7 @@ use super::{
 use crate::{
     event::AuditEvent,
     json::{self, Kind},
-    rules::{Field, Part, Template},
+    rules::Field,
     unwrap,
 };
 
@@ -162,29 +160,6 @@ pub(super) fn walk(
         },
         Kind::Number | Kind::Bool => take(Found::Text(value)),
     }
-}
-
-/// Fills a sentence with the event's fields. A field that the event lacks is a dash.
-#[must_use]
-pub fn sentence(event: &AuditEvent<'_>, template: &Template) -> String {
-    let (view, mut out) = (View::new(event), String::new());
-    for part in &template.parts {
-        match part {
-            Part::Text(text) => out.push_str(text),
-            Part::Field(field) => {
-                let mut value = Cow::Borrowed("-");
-                visit(&view, field, &mut |found| match found {
-                    Found::Text(text) => {
-                        value = Cow::Owned(text.to_owned());
-                        true
-                    }
-                    Found::Other => false,
-                });
-                out.push_str(&value);
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod matcher;
 mod miss;
 mod patch;
 mod plain;
+mod reason;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ mod view;
 
 pub use alert::{Alert, Correlated, Place, write_alert, write_correlated};
 pub use explain::Reason;
-pub use fields::sentence;
 pub use kubectl::kubectl;
 pub use matcher::{Classifier, Verdict, fits};
 pub use miss::Miss;
+pub use reason::{reason, sentence};

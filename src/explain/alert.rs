@@ -64,7 +64,7 @@ impl Alert {
             time: when.text.clone(),
             severity: level.name(),
             rule: RuleName { id: rule.id.clone(), title: rule.title.clone() },
-            reason: cut(&classify::sentence(event, &rule.reason)),
+            reason: cut(&classify::reason(event, rule)),
             user: own(&event.user_name),
             // The others may be chosen by the client.
             source_ip: own(&event.peer_ip),
