@@ -19,7 +19,8 @@ pub enum Field {
     /// `k8scop.peer_ip`: the last of `sourceIPs`.
     PeerIp,
     /// `k8scop.actor`: what kind of user it is, by its name: `person`, `service_account`, `controller` (the control
-    /// plane, the built-in controllers, the cloud's own), `node` or `anonymous`. Of an impersonation, the one behind it.
+    /// plane, the built-in controllers, the cloud's own), `platform` (service accounts of OpenShift's own parts), `node` or
+    /// `anonymous`. Of an impersonation, the one behind it.
     Actor,
     /// `k8scop.object.PATH`: in the object as it is written: `requestObject` and, where the request made the object,
     /// `responseObject`, which holds what admission added. The operations of a JSON patch count as the object that

@@ -35,7 +35,7 @@ const CLOSED: &[(&str, &[&str])] = &[
     ),
     ("annotations.authorization.k8s.io/decision", &["allow", "forbid"]),
     ("kind", &["Event"]),
-    ("k8scop.actor", &["person", "service_account", "controller", "node", "anonymous"]),
+    ("k8scop.actor", &["person", "service_account", "controller", "platform", "node", "anonymous"]),
     ("k8scop.truncated", &["api_server", "transport"]),
     ("event.outcome", &["success", "failure", "unknown"]),
     ("event.type", &["creation", "change", "deletion", "access", "denied", "allowed", "info"]),
