@@ -17,7 +17,7 @@ mod summary;
 pub use self::{
     glob::Glob,
     ledger::{AlertId, Asked, Claim, Counted, Draft, Group, Held, Ledger, Outcome, Ruling},
-    policy::{Fits, Grade, Override, Policy, Rate, Reason, Route, Suppress},
+    policy::{Fits, Grade, Override, Policy, Rate, Reason, Route, Source, Suppress},
     summary::{Sender, Summary},
 };
 

@@ -14,10 +14,7 @@ use super::{
     table::Table,
     window::{Moment, Taken},
 };
-use crate::rules::{
-    Level,
-    correlation::{COUNT_MAX, Kind, THOUSAND},
-};
+use crate::rules::correlation::{COUNT_MAX, Kind, THOUSAND};
 
 /// How much is remembered, and how long is waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -397,7 +394,7 @@ impl Engine {
         told: Option<Told>,
     ) {
         let Some(planned) = plan.planned.get(place) else { return };
-        if planned.level > Level::Informational {
+        if planned.is_told {
             self.tell(planned, place, key, at_us, of_event, told);
         }
         let Some(event) = event else { return };
@@ -447,7 +444,7 @@ impl Engine {
                 withheld,
                 told: events,
             });
-            group.quiet_until_us = at_us.saturating_add(planned.span_us);
+            group.quiet_until_us = at_us.saturating_add(planned.quiet_us);
         });
         match told_of_group {
             Some(fired) => self.fire(place, fired),
@@ -506,7 +503,7 @@ impl Engine {
         if !is_new || moment.at_us < learns_until_us {
             return;
         }
-        if planned.level > Level::Informational {
+        if planned.is_told {
             if is_full(table, moment.at_us, self.limits.alerts_per_hour_max) {
                 table.withheld += 1;
                 counts.withheld += 1;

@@ -32,6 +32,8 @@ use crate::{
 pub struct CorrelationSettings {
     /// The folder of what is remembered.
     pub state: Option<PathBuf>,
+    /// Whether a request is answered only when what it brought is on the disk.
+    pub sync_each_request: bool,
     /// How much.
     pub limits: Limits,
 }
@@ -100,10 +102,11 @@ impl Correlator {
     /// Takes up what the folder holds. What cannot be read is told, and forgotten.
     pub fn open(parts: Parts) -> Result<Self, StateError> {
         let Parts { plan, settings, forwarder, target, alerting, namespace, metrics } = parts;
-        let limits = settings.limits;
+        let (limits, plan) = (settings.limits, Arc::new(alerting.adjusted(&plan)));
         let (engine, disk) = match settings.state {
             Some(dir) => {
-                let (engine, disk, errors) = Disk::open(dir, plan, limits)?;
+                let (engine, disk, errors) =
+                    Disk::open(dir, plan, limits, settings.sync_each_request)?;
                 metrics.correlation_state_errors.inc_by(errors);
                 (engine, Some(disk))
             }
@@ -131,19 +134,20 @@ impl Correlator {
     }
 
     /// Other correlations: those that are the same go on.
-    pub fn uses(&self, plan: &Arc<Plan>) {
+    pub fn uses(&self, plan: &Plan) {
         let mut work = self.work();
+        let plan = Arc::new(self.alerting.adjusted(plan));
         let bytes = work.engine.snapshot();
-        let engine = bytes.and_then(|it| Engine::restore(Arc::clone(plan), self.limits, &it));
+        let engine = bytes.and_then(|it| Engine::restore(Arc::clone(&plan), self.limits, &it));
         work.engine = engine.unwrap_or_else(|error| {
             tracing::error!(%error, "correlations start afresh");
             self.metrics.correlation_state_errors.inc();
-            Engine::new(Arc::clone(plan), self.limits)
+            Engine::new(plan, self.limits)
         });
     }
 
     /// Takes events that are stored; the newest of all that came with them happened at `newest_us`. What it takes is on
-    /// its way to the disk when this returns: it outlives the process, if not the machine.
+    /// its way to the disk when this returns, and there a second later; with `sync_each_request` it is there.
     pub async fn observe(
         self: &Arc<Self>,
         events: Vec<Event>,
@@ -174,8 +178,7 @@ impl Correlator {
             && let Err(error) = disk.append(record)
         {
             // They are stored, and seen: only a kill would lose them here.
-            self.metrics.correlation_state_errors.inc();
-            disk.tell(&error);
+            self.failed(Some(disk), &error);
         }
         disk::apply(engine, record);
     }
@@ -229,14 +232,26 @@ impl Correlator {
             self.save(&mut work);
         }
         self.count(&mut work);
-        self.pending(&mut work.engine, now)
+        let pending = self.pending(&mut work.engine, now);
+        let ahead = work.disk.as_mut().map_or(Ok(None), Disk::ahead);
+        drop(work);
+        if let Err(error) = ahead.and_then(|it| it.map_or(Ok(()), |it| it.sync_data())) {
+            self.failed(self.work().disk.as_mut(), &error);
+        }
+        pending
+    }
+
+    fn failed(&self, disk: Option<&mut Disk>, error: &std::io::Error) {
+        self.metrics.correlation_state_errors.inc();
+        if let Some(disk) = disk {
+            disk.tell(error);
+        }
     }
 
     fn save(&self, work: &mut Work) {
         let Work { engine, disk: Some(disk), .. } = work else { return };
         if let Err(error) = disk.save(engine) {
-            self.metrics.correlation_state_errors.inc();
-            disk.tell(&error);
+            self.failed(Some(disk), &error);
         }
     }
 
