@@ -6,6 +6,7 @@
 //! later, or, with `correlation.sync_each_request`, before the request is answered: then it outlives the machine, too.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -22,13 +23,16 @@ use crate::correlate::{Engine, Event, Key, Limits, Plan};
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) now_us: i64,
-    pub(super) newest_us: i64,
+    /// Of each cluster of which something came: its newest event.
+    pub(super) newest_us: BTreeMap<Box<str>, i64>,
     pub(super) events: Vec<Event>,
 }
 
 /// Takes what a request brought.
 pub(super) fn apply(engine: &mut Engine, record: &Record) {
-    engine.passed(record.newest_us, record.now_us);
+    for (cluster, newest_us) in &record.newest_us {
+        engine.passed(cluster, *newest_us, record.now_us);
+    }
     for event in &record.events {
         engine.observe(event.clone());
     }

@@ -5,11 +5,9 @@ mod alerts;
 mod disk;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -72,8 +70,8 @@ pub struct Parts {
 pub struct Correlator {
     work: Mutex<Work>,
     limits: Limits,
-    /// The newest event that went by since time last went on (microseconds since 1970).
-    newest_us: AtomicI64,
+    /// The newest event of each cluster that went by since time last went on (microseconds since 1970).
+    newest_us: Mutex<BTreeMap<Box<str>, i64>>,
     /// What the last shipper showed whose events are stored: where we have no credentials, alerts go with these.
     authorization: Mutex<Option<HeaderValue>>,
     forwarder: Arc<Forwarder>,
@@ -96,7 +94,6 @@ struct Work {
 const TICK: Duration = Duration::from_secs(1);
 /// How often what is remembered is written whole.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
-const NOTHING: i64 = i64::MIN;
 
 impl Correlator {
     /// Takes up what the folder holds. What cannot be read is told, and forgotten.
@@ -123,7 +120,7 @@ impl Correlator {
         Ok(Self {
             work: Mutex::new(Work { engine, disk, counted }),
             limits,
-            newest_us: AtomicI64::new(NOTHING),
+            newest_us: Mutex::default(),
             authorization: Mutex::new(None),
             forwarder,
             target,
@@ -146,16 +143,20 @@ impl Correlator {
         });
     }
 
-    /// Takes events that are stored; the newest of all that came with them happened at `newest_us`. What it takes is on
+    /// Takes events that are stored; the newest of all of a cluster that came with them happened at `newest_us`. What it takes is on
     /// its way to the disk when this returns, and there a second later; with `sync_each_request` it is there.
     pub async fn observe(
         self: &Arc<Self>,
         events: Vec<Event>,
-        newest_us: i64,
+        newest_us: BTreeMap<Box<str>, i64>,
         authorization: Option<&HeaderValue>,
     ) {
         if events.is_empty() {
-            self.newest_us.fetch_max(newest_us, Ordering::Relaxed);
+            let mut passed = lock(&self.newest_us);
+            for (cluster, newest_us) in newest_us {
+                let before = passed.entry(cluster).or_insert(newest_us);
+                *before = newest_us.max(*before);
+            }
             return;
         }
         if let Some(authorization) = authorization {
@@ -219,13 +220,13 @@ impl Correlator {
     /// Lets time go on, and gives back alerts that are to be stored.
     fn tick(&self, is_due: bool) -> Vec<alerts::Pending> {
         let now = Timestamp::now();
-        let newest_us = self.newest_us.swap(NOTHING, Ordering::Relaxed);
+        let passed = std::mem::take(&mut *lock(&self.newest_us));
         let mut work = self.work();
         if work.engine.plan().is_empty() {
             return Vec::new();
         }
-        if newest_us != NOTHING {
-            work.engine.passed(newest_us, now.as_microsecond());
+        for (cluster, newest_us) in passed {
+            work.engine.passed(&cluster, newest_us, now.as_microsecond());
         }
         work.engine.advance(now.as_microsecond());
         if is_due {
