@@ -31,15 +31,17 @@ mod event;
 mod fired;
 mod generations;
 mod group;
+mod limits;
 mod plan;
 mod sequence;
 mod state;
 mod table;
 mod window;
 
-pub use engine::{Counts, Engine, Limits};
+pub use engine::Engine;
 pub use event::{Event, Evidence, Input, Key, VALUES_MAX, kept};
 pub use fired::Fired;
+pub use limits::{Counts, Limits};
 pub use plan::{BaseRule, Need, Plan, Planned};
 pub use state::BrokenState;
 pub use window::EVENTS_TOLD_MAX;

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
-    engine::{Engine, Limits, Memory},
+    engine::{Engine, Memory},
     event::Key,
+    limits::Limits,
     plan::Plan,
     table::Table,
 };

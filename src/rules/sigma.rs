@@ -5,7 +5,7 @@ use super::{
     Condition, Document, Field, Lists, Mode, Options, Pattern, RuleError, Template, cost,
     detection::Reader,
     documents,
-    members::Members,
+    members::{HEAD, Members},
     yaml::{At, Node, Value, Wrong},
 };
 
@@ -145,31 +145,8 @@ pub struct Example {
     pub reason: Option<String>,
 }
 
-/// Members of a rule: those of Sigma, ours, and those that SigmaHQ's repository adds for its own work.
-const NAMES: &[&str] = &[
-    "title",
-    "id",
-    "name",
-    "related",
-    "taxonomy",
-    "status",
-    "description",
-    "license",
-    "references",
-    "author",
-    "date",
-    "modified",
-    "tags",
-    "scope",
-    "logsource",
-    "detection",
-    "fields",
-    "falsepositives",
-    "level",
-    "k8scop",
-    "regression_tests_path",
-    "simulation",
-];
+/// Other members of a rule: Sigma's, ours, and those that SigmaHQ's repository adds for its own work.
+const NAMES: &[&str] = &["detection", "fields", "k8scop", "regression_tests_path", "simulation"];
 
 const LOGSOURCE: &[&str] = &["category", "product", "service", "definition"];
 
@@ -204,7 +181,7 @@ pub fn rule(document: &Document, options: &Options, lists: &Lists) -> Result<Rul
 fn read(document: &Document, options: &Options, lists: &Lists) -> Result<Rule, Wrong> {
     let mut reader = Reader::new(options, lists);
     let mut ignored = Vec::new();
-    let members = Members::with_others(&document.root, "a rule", NAMES, |key| {
+    let members = Members::with_others(&document.root, "a rule", &[HEAD, NAMES].concat(), |key| {
         let name = key.scalar().unwrap_or_default();
         ignored.push(key.wrong(format!("`{name}` is not known, and ignored")));
     })?;
