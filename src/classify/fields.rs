@@ -86,7 +86,7 @@ pub(super) fn visit(
 }
 
 /// A field that was read as the text that it should be. What is of another type is looked for as all other fields are.
-fn typed<'e>(event: &'e AuditEvent<'_>, path: &str) -> Option<&'e str> {
+pub(super) fn typed<'e>(event: &'e AuditEvent<'_>, path: &str) -> Option<&'e str> {
     match path {
         "verb" => event.verb.as_deref(),
         "stage" => event.stage.as_deref(),

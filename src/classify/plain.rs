@@ -55,7 +55,7 @@ pub(super) fn all_hold(view: &View<'_>, tests: &[FieldTest]) -> bool {
 }
 
 /// Where a field's path starts, if it goes through objects that may be one of several, and the path from there.
-fn root(field: &Field) -> Option<(usize, &str)> {
+pub(super) fn root(field: &Field) -> Option<(usize, &str)> {
     match field {
         Field::Path(path) => match path.split_once('.')? {
             ("requestObject", rest) => Some((0, rest)),

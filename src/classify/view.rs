@@ -99,14 +99,12 @@ impl<'e> View<'e> {
             let is_pod = self.event.object.resource.as_deref() == Some("pods");
             let mut all = Vec::new();
             for object in self.objects() {
-                let of =
-                    |path: &[&str]| part(object, path).filter(|it| json::kind(it) == Kind::Object);
-                let found = [
-                    of(&["spec", "template"]),
-                    of(&["spec", "jobTemplate", "spec", "template"]),
-                    of(&["template"]),
-                ];
-                all.extend(found.into_iter().flatten());
+                let [spec, template] = parts(object, ["spec", "template"]);
+                let [of_spec, job] =
+                    spec.map_or([None, None], |it| parts(&it, ["template", "jobTemplate"]));
+                let of_job = job.and_then(|it| part(&it, &["spec", "template"]));
+                let found = [of_spec, of_job, template].into_iter().flatten();
+                all.extend(found.filter(|it| json::kind(it) == Kind::Object));
                 if is_pod {
                     all.push(object.clone());
                 }
@@ -120,7 +118,8 @@ impl<'e> View<'e> {
         self.containers.get_or_init(|| {
             let kinds = ["containers", "initContainers", "ephemeralContainers"];
             let lists = self.pods().iter().flat_map(|pod| {
-                kinds.into_iter().filter_map(move |kind| part(pod, &["spec", kind]))
+                let spec = part(pod, &["spec"]);
+                spec.into_iter().flat_map(move |it| parts(&it, kinds)).flatten()
             });
             lists.flat_map(elements).take(ELEMENTS_MAX).collect()
         })
@@ -201,6 +200,16 @@ fn part<'v>(value: &Cow<'v, str>, path: &[&str]) -> Option<Cow<'v, str>> {
             .iter()
             .try_fold(text.as_str(), |it, key| json::get(it, key))
             .map(|it| Cow::Owned(it.to_owned())),
+    }
+}
+
+/// The values of several members.
+fn parts<'v, const N: usize>(value: &Cow<'v, str>, names: [&str; N]) -> [Option<Cow<'v, str>>; N] {
+    match value {
+        Cow::Borrowed(text) => json::get_each(text, names).map(|it| it.map(Cow::Borrowed)),
+        Cow::Owned(text) => {
+            json::get_each(text, names).map(|it| it.map(|it| Cow::Owned(it.to_owned())))
+        }
     }
 }
 
