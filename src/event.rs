@@ -48,6 +48,8 @@ pub struct AuditEvent<'a> {
     pub decision_reason: Text<'a>,
     /// `annotations`: `audit.k8s.io/truncated`. The API server left the bodies out for their size.
     pub is_truncated: bool,
+    /// The event was cut on its way: what stood behind is missing.
+    pub is_cut: bool,
     /// `requestReceivedTimestamp`
     pub received: Text<'a>,
     /// `stageTimestamp`

@@ -114,6 +114,9 @@ fn is_always_decided(field: &Field) -> bool {
         | Field::Pod(_)
         | Field::Container(_)
         | Field::HostPath
+        | Field::Removed
+        | Field::Copied
+        | Field::Truncated
         | Field::CsrCommonName
         | Field::CsrOrganization
         | Field::Any => false,

@@ -141,7 +141,9 @@ impl Literals {
         }
         let (mut looks, mut look_of) = (Vec::new(), Vec::new());
         for (field, texts) in by_field {
-            let root = plain::root(&field).map(|(root, _)| root);
+            // A tree knows its paths by names, and `*` is none.
+            let root = plain::root(&field).filter(|(_, path)| !path.contains('*'));
+            let root = root.map(|(root, _)| root);
             let field = FieldLiterals::new(field, texts)?;
             let of_root = |it: &Look| matches!(it, Look::Tree(tree) if Some(tree.root()) == root);
             let place = looks.iter().position(of_root).unwrap_or(looks.len());

@@ -13,7 +13,9 @@ mod literals;
 mod matcher;
 mod memo;
 mod miss;
+mod patch;
 mod plain;
+mod reason;
 mod shape;
 mod sure;
 #[cfg(test)]
@@ -23,7 +25,7 @@ mod view;
 
 pub use alert::{Alert, Correlated, Place, write_alert, write_correlated};
 pub use explain::Reason;
-pub use fields::sentence;
 pub use kubectl::kubectl;
 pub use matcher::{Classifier, Verdict, fits};
 pub use miss::Miss;
+pub use reason::{reason, sentence};

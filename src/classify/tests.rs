@@ -15,9 +15,8 @@ const EVENTS_OF_A_SET: usize = 200;
 /// So many have what is remembered in common.
 const EVENTS_ALIKE: usize = 8;
 
-const FIELDS: [&str; 34] = [
+const FIELDS: [&str; 41] = [
     "level",
-    "k8scop.path",
     "event.outcome",
     "event.category",
     "event.type",
@@ -50,10 +49,20 @@ const FIELDS: [&str; 34] = [
     "k8scop.command",
     "k8scop.peer_ip",
     "k8scop.query.command",
+    "k8scop.path",
+    "k8scop.removed",
+    "k8scop.copied",
+    "k8scop.truncated",
+    "annotations.*",
+    "requestObject.spec.*",
+    "requestObject.spec.containers.*",
+    "k8scop.object.*.image",
 ];
 
-const WORDS: [&str; 14] = [
+const WORDS: [&str; 16] = [
     "get",
+    "patch",
+    "transport",
     "pods",
     "exec",
     "ab",
@@ -196,7 +205,7 @@ fn body(random: &mut Rng) -> String {
         value(random),
         value(random)
     );
-    match random.u8(..6) {
+    match random.u8(..8) {
         0 => format!(r#"{{"spec":{{"template":{{"spec":{spec}}}}}}}"#),
         1 => format!(
             r#"[{{"op":"add","path":"/spec/containers/0/image","value":{}}},{{"op":"add","path":"/spec","value":{spec}}}]"#,
@@ -209,6 +218,11 @@ fn body(random: &mut Rng) -> String {
         ),
         3 => format!(r#"{{"spec":{spec},"spec":{{}},"spec.containers":{}}}"#, containers(random)),
         4 => value(random),
+        5 => format!(
+            r#"[{{"op":"remove","path":"/{}"}},{{"op":"copy","from":"/spec/containers/0/image","path":"/spec/replicas"}},{{"op":"add","path":"/ab","value":{spec}}}]"#,
+            pick(random, &WORDS)
+        ),
+        6 => format!(r#"{{"get":null,"spec":{spec},"ab":{{"$patch":"delete","b":null}}}}"#),
         _ => format!(r#"{{"spec":{spec}}}"#),
     }
 }
@@ -269,7 +283,8 @@ fn event(random: &mut Rng, alike: &Common) -> String {
             *member = other;
         }
     }
-    let uri = pick(random, &["/api/v1/pods?command=ab", "/x/exec?command=get&command=%62", "/ab"]);
+    let uri =
+        pick(random, &["/api/v1/pods?command=ab", "/x/exec?command=get&command=%62", "/%2561b"]);
     members.push(format!("\"requestURI\":\"{uri}\""));
     if random.u8(..12) == 0 {
         members.push(format!("\"requestURI\":{}", value(random)));
@@ -302,7 +317,9 @@ fn the_compiled_way_says_what_the_plain_one_says() {
             }
             let text = event(&mut random, &alike);
             json::check(&text, 32).unwrap();
-            let event = AuditEvent::new(&text, json::members(&text).collect());
+            let is_cut = random.u8(..4) == 0;
+            let event =
+                AuditEvent { is_cut, ..AuditEvent::new(&text, json::members(&text).collect()) };
             let (fast, plain) = (classifier.classify(&event), classifier.classify_plain(&event));
             if fast != plain {
                 panic!("seed {seed}: {fast:?}, plain {plain:?}\n{text}\n{:#?}", classifier.rules());
