@@ -97,7 +97,9 @@ impl App {
                 Some(forwarder(Output::File(Arc::new(file))))
             }
         };
-        for stranger in config.policy.alerting.strangers(classifier.rules()) {
+        for stranger in
+            config.policy.alerting.strangers(classifier.rules(), config.plan.correlations())
+        {
             tracing::warn!("{stranger}");
         }
         let correlator = Arc::new(Correlator::open(correlator::Parts {

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::json::{self, Member};
+use crate::json::{self, Kind, Member};
 
 /// A text inside the event; absent where the event has no such field, or not as a string.
 pub type Text<'a> = Option<Cow<'a, str>>;
@@ -48,6 +48,8 @@ pub struct AuditEvent<'a> {
     pub decision_reason: Text<'a>,
     /// `annotations`: `audit.k8s.io/truncated`. The API server left the bodies out for their size.
     pub is_truncated: bool,
+    /// The event was cut on its way: what stood behind is missing.
+    pub is_cut: bool,
     /// `requestReceivedTimestamp`
     pub received: Text<'a>,
     /// `stageTimestamp`
@@ -56,6 +58,32 @@ pub struct AuditEvent<'a> {
     pub request_object: Option<&'a str>,
     /// `responseObject`, as text.
     pub response_object: Option<&'a str>,
+    /// Those members that are alike in many events, as text.
+    pub raw: Raw<'a>,
+    /// Which of the members that audit events have are there, one bit each.
+    pub seen: u32,
+    /// There are members that audit events do not have.
+    pub has_others: bool,
+    /// It is not written as the API server writes: members twice, of another type than they should be, or with escapes
+    /// in their names. What was read of it is not all that it says.
+    pub is_odd: bool,
+}
+
+/// Members as they stand in the text.
+#[derive(Debug, Default)]
+pub struct Raw<'a> {
+    /// `level`
+    pub level: &'a str,
+    /// `user`
+    pub user: &'a str,
+    /// `impersonatedUser`
+    pub impersonated_user: &'a str,
+    /// `sourceIPs`
+    pub source_ips: &'a str,
+    /// `responseStatus`
+    pub status: &'a str,
+    /// `annotations`
+    pub annotations: &'a str,
 }
 
 /// What the request was about.
@@ -63,8 +91,6 @@ pub struct AuditEvent<'a> {
 pub struct ObjectRef<'a> {
     /// The object itself, as text.
     pub text: Option<&'a str>,
-    /// There are more members of its name, or some that begin with it.
-    pub is_odd: bool,
     /// `resource`, in the plural: `pods`.
     pub resource: Text<'a>,
     /// `subresource`: `exec`
@@ -78,84 +104,180 @@ pub struct ObjectRef<'a> {
 }
 
 impl<'a> AuditEvent<'a> {
+    /// The members that an audit event has, in the order of the bits of [`Self::seen`].
+    pub const MEMBERS: [&'static str; 19] = [
+        "kind",
+        "apiVersion",
+        "level",
+        "auditID",
+        "stage",
+        "requestURI",
+        "verb",
+        "user",
+        "impersonatedUser",
+        "authenticationMetadata",
+        "sourceIPs",
+        "userAgent",
+        "objectRef",
+        "responseStatus",
+        "requestObject",
+        "responseObject",
+        "requestReceivedTimestamp",
+        "stageTimestamp",
+        "annotations",
+    ];
+
     /// Reads the event whose members are `members` of the checked object `text`.
     #[must_use]
     pub fn new(text: &'a str, members: Vec<Member<'a>>) -> Self {
         let mut event = Self { text, ..Self::default() };
         for member in &members {
-            event.read(member);
+            match named(member, |name, value| event.read(name, value)) {
+                Named::Plainly => (),
+                Named::Oddly => event.is_odd = true,
+                Named::Otherwise => event.has_others = true,
+            }
         }
         event.members = members;
         event
     }
 
-    fn read(&mut self, member: &Member<'a>) {
-        let value = member.value;
-        let key;
-        let name = match member.raw_key.contains('\\') {
-            false => member.raw_key,
-            true => match member.key() {
-                Some(decoded) => {
-                    key = decoded;
-                    key.as_ref()
-                }
-                None => return,
-            },
-        };
-        match name {
-            "auditID" => self.audit_id = json::string(value),
-            "stage" => self.stage = json::string(value),
-            "verb" => self.verb = json::string(value),
-            "requestURI" => self.request_uri = json::string(value),
-            "userAgent" => self.user_agent = json::string(value),
-            "requestReceivedTimestamp" => self.received = json::string(value),
-            "stageTimestamp" => self.stage_time = json::string(value),
+    /// Reads a member. False if audit events have none of this name.
+    fn read(&mut self, name: &str, value: &'a str) -> bool {
+        let place = match name {
+            "kind" => 0,
+            "apiVersion" => 1,
+            "level" => {
+                self.raw.level = value;
+                2
+            }
+            "auditID" => {
+                self.audit_id = json::string(value);
+                3
+            }
+            "stage" => {
+                self.stage = self.text_of(value);
+                4
+            }
+            "requestURI" => {
+                self.request_uri = self.text_of(value);
+                5
+            }
+            "verb" => {
+                self.verb = self.text_of(value);
+                6
+            }
+            "user" => {
+                self.raw.user = value;
+                self.read_user(value);
+                7
+            }
+            "impersonatedUser" => {
+                self.raw.impersonated_user = value;
+                self.impersonated_user = json::get(value, "username").and_then(json::string);
+                8
+            }
+            "authenticationMetadata" => 9,
             "sourceIPs" => {
+                self.raw.source_ips = value;
                 let mut last = None;
                 self.source_ips = strings(json::elements(value).inspect(|it| last = Some(*it)));
                 self.peer_ip = last.and_then(json::string);
+                10
             }
-            "requestObject" => self.request_object = Some(value),
-            "responseObject" => self.response_object = Some(value),
-            "user" => {
-                for member in json::members(value) {
-                    match member.key().as_deref() {
-                        Some("username") => self.user_name = json::string(member.value),
-                        Some("uid") => self.user_uid = json::string(member.value),
-                        Some("groups") => self.user_groups = strings(json::elements(member.value)),
-                        _ => (),
-                    }
-                }
-            }
-            "impersonatedUser" => {
-                self.impersonated_user = json::get(value, "username").and_then(json::string)
+            "userAgent" => {
+                self.user_agent = self.text_of(value);
+                11
             }
             "objectRef" => {
-                let is_odd = self.object.is_odd || self.object.text.is_some();
-                self.object = ObjectRef { is_odd, ..ObjectRef::new(value) };
+                self.object = ObjectRef::default();
+                self.is_odd |= !self.object.read(value);
+                12
             }
             "responseStatus" => {
+                self.raw.status = value;
                 self.code = json::get(value, "code").and_then(|it| it.parse().ok());
+                13
+            }
+            "requestObject" => {
+                self.request_object = Some(value);
+                14
+            }
+            "responseObject" => {
+                self.response_object = Some(value);
+                15
+            }
+            "requestReceivedTimestamp" => {
+                self.received = json::string(value);
+                16
+            }
+            "stageTimestamp" => {
+                self.stage_time = json::string(value);
+                17
             }
             "annotations" => {
-                // Elastic's pipeline writes these keys with `_` for `.` (integrations, `kubernetes` 1.84).
-                for member in json::members(value) {
-                    match member.key().as_deref() {
-                        Some("authorization.k8s.io/decision" | "authorization_k8s_io/decision") => {
-                            self.decision = json::string(member.value);
-                        }
-                        Some("authorization.k8s.io/reason" | "authorization_k8s_io/reason") => {
-                            self.decision_reason = json::string(member.value);
-                        }
-                        Some("audit.k8s.io/truncated" | "audit_k8s_io/truncated") => {
-                            self.is_truncated = member.value == "\"true\"";
-                        }
-                        _ => (),
-                    }
-                }
+                self.raw.annotations = value;
+                self.read_annotations(value);
+                18
             }
-            key => self.object.is_odd |= key.starts_with("objectRef"),
+            _ => return false,
+        };
+        self.is_odd |= self.seen & (1 << place) != 0;
+        self.seen |= 1 << place;
+        true
+    }
+
+    fn text_of(&mut self, value: &'a str) -> Text<'a> {
+        let text = json::string(value);
+        self.is_odd |= text.is_none();
+        text
+    }
+
+    fn read_user(&mut self, value: &'a str) {
+        for member in json::members(value) {
+            named(&member, |name, value| {
+                match name {
+                    "username" => self.user_name = json::string(value),
+                    "uid" => self.user_uid = json::string(value),
+                    "groups" => self.user_groups = strings(json::elements(value)),
+                    _ => return false,
+                }
+                true
+            });
         }
+    }
+
+    fn read_annotations(&mut self, value: &'a str) {
+        // Elastic's pipeline writes these keys with `_` for `.` (integrations, `kubernetes` 1.84).
+        for member in json::members(value) {
+            named(&member, |name, value| {
+                match name {
+                    "authorization.k8s.io/decision" | "authorization_k8s_io/decision" => {
+                        self.decision = json::string(value);
+                    }
+                    "authorization.k8s.io/reason" | "authorization_k8s_io/reason" => {
+                        self.decision_reason = json::string(value);
+                    }
+                    "audit.k8s.io/truncated" | "audit_k8s_io/truncated" => {
+                        self.is_truncated = value == "\"true\"";
+                    }
+                    _ => return false,
+                }
+                true
+            });
+        }
+    }
+
+    /// Whether `requestURI` has a query.
+    #[must_use]
+    pub fn has_query(&self) -> bool {
+        self.request_uri.as_deref().is_some_and(|it| it.contains('?'))
+    }
+
+    /// Whether the request starts a command in a container.
+    #[must_use]
+    pub fn has_command(&self) -> bool {
+        matches!(self.object.subresource.as_deref(), Some("exec" | "attach"))
     }
 
     /// The path of `requestURI`, without the query.
@@ -183,7 +305,7 @@ impl<'a> AuditEvent<'a> {
     /// The container command of an `exec` or `attach`: its `command` parameters, decoded and joined by blanks.
     #[must_use]
     pub fn container_command(&self) -> Option<String> {
-        if !matches!(self.object.subresource.as_deref(), Some("exec" | "attach")) {
+        if !self.has_command() {
             return None;
         }
         let words: Vec<_> = self.query_values("command").collect();
@@ -192,21 +314,55 @@ impl<'a> AuditEvent<'a> {
 }
 
 impl<'a> ObjectRef<'a> {
-    fn new(text: &'a str) -> Self {
-        let mut object = Self { text: Some(text), ..Self::default() };
+    /// Reads the object. False if it is not written as the API server writes it.
+    fn read(&mut self, text: &'a str) -> bool {
+        self.text = Some(text);
+        let (mut is_plain, mut seen) = (json::kind(text) == Kind::Object, 0);
         for member in json::members(text) {
-            let field = match member.key().as_deref() {
-                Some("resource") => &mut object.resource,
-                Some("subresource") => &mut object.subresource,
-                Some("namespace") => &mut object.namespace,
-                Some("name") => &mut object.name,
-                Some("apiGroup") => &mut object.api_group,
-                _ => continue,
-            };
-            *field = json::string(member.value);
+            let named = named(&member, |name, value| {
+                let (bit, field) = match name {
+                    "resource" => (1, &mut self.resource),
+                    "subresource" => (2, &mut self.subresource),
+                    "namespace" => (4, &mut self.namespace),
+                    "name" => (8, &mut self.name),
+                    "apiGroup" => (16, &mut self.api_group),
+                    _ => return false,
+                };
+                *field = json::string(value);
+                is_plain &= field.is_some() && seen & bit == 0;
+                seen |= bit;
+                true
+            });
+            is_plain &= named != Named::Oddly;
         }
-        object
+        is_plain
     }
+}
+
+/// How a member's name is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    /// As it is.
+    Plainly,
+    /// With escapes.
+    Oddly,
+    /// It is none of those that are known.
+    Otherwise,
+}
+
+/// Calls `read` with the member's name and value. It says whether it knows the name.
+fn named<'a>(member: &Member<'a>, mut read: impl FnMut(&str, &'a str) -> bool) -> Named {
+    if read(member.raw_key, member.value) {
+        return Named::Plainly;
+    }
+    // A name with a backslash in it is not known, however it is read.
+    if !member.raw_key.contains('\\') {
+        return Named::Otherwise;
+    }
+    if let Some(name) = member.key() {
+        read(&name, member.value);
+    }
+    Named::Oddly
 }
 
 /// Most groups and source addresses that are looked at.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    classify::{Classifier, kubectl, sentence},
+    classify::{Classifier, kubectl, reason},
     correlate::{Engine, Event, Evidence, Key, Limits, Plan, Planned},
     event::AuditEvent,
     json,
@@ -166,6 +166,7 @@ fn check(
 ) -> Result<(), String> {
     let text = example.event.to_string();
     let event = AuditEvent::new(&text, json::members(&text).collect());
+    let event = AuditEvent { is_cut: example.is_cut, ..event };
     let hit = classifier.classify(&event).hits.contains(&index);
     if hit != classifier.classify_plain(&event).hits.contains(&index) {
         return Err("the prefilter and the rule disagree".into());
@@ -177,7 +178,7 @@ fn check(
     if example.kubectl.is_some() && found != example.kubectl {
         return Err(format!("the kubectl command is `{}`", found.unwrap_or_default()));
     }
-    let reason = sentence(&event, &rule.reason);
+    let reason = reason(&event, rule);
     match &example.reason {
         Some(expected) if *expected != reason => Err(format!("the sentence is `{reason}`")),
         _ => Ok(()),

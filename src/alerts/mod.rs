@@ -8,6 +8,7 @@
 //!
 //! Times are those of the events, so that it makes no difference when logs come in.
 
+mod draft;
 mod glob;
 mod ledger;
 mod policy;
@@ -15,9 +16,10 @@ mod recent;
 mod summary;
 
 pub use self::{
+    draft::{Claim, Draft, Group, Held},
     glob::Glob,
-    ledger::{AlertId, Asked, Claim, Counted, Draft, Group, Held, Ledger, Outcome, Ruling},
-    policy::{Fits, Grade, Override, Policy, Rate, Reason, Route, Suppress},
+    ledger::{AlertId, Asked, Counted, Ledger, Outcome, Ruling},
+    policy::{Fits, Grade, Override, Policy, Rate, Reason, Route, Source, Suppress},
     summary::{Sender, Summary},
 };
 

@@ -1,5 +1,8 @@
 use super::Glob;
-use crate::rules::{Level, Rule, Template};
+use crate::{
+    correlate::{Plan, Planned},
+    rules::{Level, Rule, Template},
+};
 
 /// What becomes of alerts.
 #[derive(Clone, Debug)]
@@ -91,6 +94,15 @@ pub enum Reason {
     RateTotal,
 }
 
+/// What alerts are of: a rule or a correlation.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    id: &'a str,
+    title: &'a str,
+    tags: &'a [String],
+    level: Level,
+}
+
 /// How bad one alert is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grade {
@@ -135,27 +147,51 @@ impl Reason {
 }
 
 impl Fits {
-    /// Whether an alert of the rule is meant.
+    /// Whether an alert of the rule or correlation is meant.
     #[must_use]
-    pub fn alert(&self, rule: &Rule, namespace: &str, cluster: &str) -> bool {
+    pub fn alert<'a>(&self, of: impl Into<Source<'a>>, namespace: &str, cluster: &str) -> bool {
         let one =
             |globs: &[Glob], text: &str| globs.is_empty() || globs.iter().any(|it| it.fits(text));
-        (self.rules.is_empty() || self.rules.iter().any(|it| means(it, rule)))
-            && one(&self.namespaces, namespace)
-            && one(&self.clusters, cluster)
+        self.some_of(of.into()) && one(&self.namespaces, namespace) && one(&self.clusters, cluster)
+    }
+
+    /// Whether some of its alerts may be meant.
+    fn some_of(&self, of: Source<'_>) -> bool {
+        self.rules.is_empty() || self.rules.iter().any(|it| of.is_meant(it))
+    }
+
+    /// Whether all of its alerts are meant.
+    fn all_of(&self, of: Source<'_>) -> bool {
+        self.some_of(of) && self.namespaces.is_empty() && self.clusters.is_empty()
     }
 }
 
-fn means(glob: &Glob, rule: &Rule) -> bool {
-    glob.fits(&rule.id) || glob.fits(&rule.title) || rule.tags.iter().any(|it| glob.fits(it))
+impl Source<'_> {
+    fn is_meant(self, glob: &Glob) -> bool {
+        glob.fits(self.id) || glob.fits(self.title) || self.tags.iter().any(|it| glob.fits(it))
+    }
+}
+
+impl<'a> From<&'a Rule> for Source<'a> {
+    fn from(it: &'a Rule) -> Self {
+        Self { id: &it.id, title: &it.title, tags: &it.tags, level: it.level }
+    }
+}
+
+impl<'a> From<&'a Planned> for Source<'a> {
+    fn from(planned: &'a Planned) -> Self {
+        let it = &planned.correlation;
+        Self { id: &it.id, title: &it.title, tags: &it.tags, level: planned.level }
+    }
 }
 
 impl Policy {
-    /// How bad an alert of the rule is.
+    /// How bad an alert of the rule or correlation is.
     #[must_use]
-    pub fn grade(&self, rule: &Rule, namespace: &str, cluster: &str) -> Grade {
-        let found = self.overrides.iter().find(|it| it.fits.alert(rule, namespace, cluster));
-        let level = found.and_then(|it| it.level).unwrap_or(rule.level);
+    pub fn grade<'a>(&self, of: impl Into<Source<'a>>, namespace: &str, cluster: &str) -> Grade {
+        let of = of.into();
+        let found = self.overrides.iter().find(|it| it.fits.alert(of, namespace, cluster));
+        let level = found.and_then(|it| it.level).unwrap_or(of.level);
         let risk_score = found.and_then(|it| it.risk_score).unwrap_or(level.severity());
         Grade { level, risk_score }
     }
@@ -172,15 +208,40 @@ impl Policy {
         self.routes.iter().find(|it| level >= it.min_level).map(|it| it.index.as_str())
     }
 
-    /// Names of rules that no rule has: they may be misspelt.
+    /// Correlations as they are told. What an override raises is no longer only for other correlations. Where all alerts
+    /// of one are suppressed for a time, each of its groups is quiet so long: its next alert says how often it matched.
     #[must_use]
-    pub fn strangers(&self, rules: &[Rule]) -> Vec<String> {
+    pub fn adjusted(&self, plan: &Plan) -> Plan {
+        plan.adjusted(|it| {
+            let of = Source::from(&*it);
+            let (is_raised, held_us) = (self.may_raise(of), self.held_us(of));
+            it.is_told |= is_raised;
+            it.quiet_us = it.quiet_us.max(held_us);
+        })
+    }
+
+    fn may_raise(&self, of: Source<'_>) -> bool {
+        let is_raise = |it: &Override| it.level > Some(Level::Informational);
+        self.overrides.iter().any(|it| is_raise(it) && it.fits.some_of(of))
+    }
+
+    /// For how long what says the same is suppressed, wherever it happens (microseconds).
+    fn held_us(&self, of: Source<'_>) -> i64 {
+        let is_held = |it: &&Suppress| of.level <= it.max_level && it.fits.all_of(of);
+        self.suppress.iter().find(is_held).map_or(0, |it| i64::from(it.for_s) * 1_000_000)
+    }
+
+    /// Names of rules that no rule or correlation has: they may be misspelt.
+    #[must_use]
+    pub fn strangers(&self, rules: &[Rule], correlations: &[Planned]) -> Vec<String> {
         let overrides = self.overrides.iter().map(|it| ("overrides", &it.fits));
         let suppress = self.suppress.iter().map(|it| ("suppress", &it.fits));
         let mut found = Vec::new();
         for (section, fits) in overrides.chain(suppress) {
             for glob in &fits.rules {
-                if !rules.iter().any(|it| means(glob, it)) {
+                let mut all =
+                    rules.iter().map(Source::from).chain(correlations.iter().map(Source::from));
+                if !all.any(|it| it.is_meant(glob)) {
                     found.push(format!("alerts.{section}: no rule is called `{}`", glob.as_str()));
                 }
             }

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::{ledger::*, summary::USERS_MAX, *};
 use crate::{
+    correlate::{BaseRule, Plan},
     event::AuditEvent,
     json,
     rules::{self, Level, Rule, Template},
@@ -299,9 +300,56 @@ fn grades_routes_and_names() {
     assert!(!policy.is_alert(Level::Informational) && policy.is_alert(Level::Low));
     assert_eq!((policy.route(Level::High), policy.route(Level::Medium)), (Some("pager"), None));
     assert_eq!(
-        policy.strangers(&[rule]),
+        policy.strangers(&[rule], &[]),
         ["alerts.overrides: no rule is called `U`", "alerts.overrides: no rule is called `nobody`"]
     );
+}
+
+#[test]
+fn correlations_are_told_as_alerts_are() {
+    let correlation = |id: &str, level: &str| {
+        let text = format!(
+            "{{title: t, id: {id}, level: {level}, tags: [attack.t1], correlation: {{type: event_count, rules: [r], timespan: 10s, condition: {{gte: 3}}}}}}"
+        );
+        rules::correlation::parse("c.yml", &text).unwrap()
+    };
+    let all = [("a", "informational"), ("b", "medium"), ("c", "high")];
+    let all = all.map(|(id, level)| correlation(id, level)).to_vec();
+    let base = BaseRule { id: "r".into(), name: None, file: "c.yml".into() };
+    let plan = Plan::new(all, &[base]).unwrap();
+    let fits = |rules: &str| Fits { rules: vec![Glob::new(rules)], ..Fits::default() };
+    let one_cluster = Fits { clusters: vec![Glob::new("x")], ..fits("*") };
+    let suppress = |fits: Fits, for_s| Suppress {
+        fits,
+        by: Vec::new(),
+        fields: Vec::new(),
+        for_s,
+        max_level: Level::Medium,
+    };
+    let raise = Override { fits: one_cluster.clone(), level: Some(Level::High), risk_score: None };
+    let policy = Policy {
+        overrides: vec![
+            Override { fits: fits("b"), level: Some(Level::Informational), risk_score: Some(5) },
+            raise,
+        ],
+        suppress: vec![suppress(one_cluster, 50), suppress(fits("attack.t1"), 60)],
+        ..Policy::default()
+    };
+    let told = policy.adjusted(&plan);
+    let of = |plan: &Plan| {
+        let each = plan.correlations().iter().map(|it| (it.is_told, it.quiet_us / 1_000_000));
+        each.collect::<Vec<_>>()
+    };
+    assert_eq!(of(&plan), [(false, 10), (true, 10), (true, 10)]);
+    assert_eq!(of(&told), [(true, 60), (true, 60), (true, 10)], "what is high is told");
+    let grade = |place: usize, cluster| {
+        let it = policy.grade(&plan.correlations()[place], "", cluster);
+        (it.level, it.risk_score)
+    };
+    assert_eq!(grade(0, "x"), (Level::High, 73));
+    assert_eq!(grade(0, "y"), (Level::Informational, 1));
+    assert_eq!(grade(1, "x"), (Level::Informational, 5));
+    assert_eq!(policy.strangers(&[], plan.correlations()), Vec::<String>::new());
 }
 
 #[test]

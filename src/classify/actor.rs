@@ -89,6 +89,78 @@ const CONTROL_PLANES: [&str; 21] = [
     "nodeclient",
 ];
 
+/// Namespaces that OpenShift 4 makes for its own parts, without `openshift-`.
+///
+/// Whole names: on OpenShift all of these are there from the start, and only who may make namespaces at all (cluster
+/// administrators) can make others that begin so, for requests for projects of such names are refused (openshift-apiserver,
+/// `pkg/project/apiserver/registry/projectrequest/delegated`). Namespaces of operators that are added later are not
+/// here: an attacker may come before them. On a cluster that is not OpenShift whoever may make namespaces may make these,
+/// too; therefore their accounts are a kind of their own, which rules leave out one by one, and the making of such a
+/// namespace is told.
+const PLATFORM: [&str; 61] = [
+    "apiserver",
+    "apiserver-operator",
+    "authentication",
+    "authentication-operator",
+    "catalogd",
+    "cloud-controller-manager",
+    "cloud-controller-manager-operator",
+    "cloud-credential-operator",
+    "cloud-network-config-controller",
+    "cluster-csi-drivers",
+    "cluster-machine-approver",
+    "cluster-node-tuning-operator",
+    "cluster-olm-operator",
+    "cluster-samples-operator",
+    "cluster-storage-operator",
+    "cluster-version",
+    "config",
+    "config-managed",
+    "config-operator",
+    "console",
+    "console-operator",
+    "controller-manager",
+    "controller-manager-operator",
+    "dns",
+    "dns-operator",
+    "etcd",
+    "etcd-operator",
+    "host-network",
+    "image-registry",
+    "infra",
+    "ingress",
+    "ingress-canary",
+    "ingress-operator",
+    "insights",
+    "kube-apiserver",
+    "kube-apiserver-operator",
+    "kube-controller-manager",
+    "kube-controller-manager-operator",
+    "kube-scheduler",
+    "kube-scheduler-operator",
+    "kube-storage-version-migrator",
+    "kube-storage-version-migrator-operator",
+    "machine-api",
+    "machine-config-operator",
+    "marketplace",
+    "monitoring",
+    "multus",
+    "network-console",
+    "network-diagnostics",
+    "network-node-identity",
+    "network-operator",
+    "node",
+    "oauth-apiserver",
+    "operator-controller",
+    "operator-lifecycle-manager",
+    "ovn-kubernetes",
+    "route-controller-manager",
+    "sdn",
+    "service-ca",
+    "service-ca-operator",
+    "user-workload-monitoring",
+];
+
 /// The kind of the user behind the event.
 pub(super) fn actor(event: &AuditEvent<'_>) -> &'static str {
     let user = event.user_name.as_deref().unwrap_or_default();
@@ -99,9 +171,7 @@ pub(super) fn actor(event: &AuditEvent<'_>) -> &'static str {
         return "node";
     }
     if let Some(account) = user.strip_prefix("system:serviceaccount:") {
-        let name = account.strip_prefix("kube-system:");
-        let of_control_plane = name.is_some_and(|it| CONTROLLERS.contains(&it));
-        return if of_control_plane { "controller" } else { "service_account" };
+        return account_kind(account);
     }
     if CONTROL_PLANES.iter().any(|it| user.starts_with(it)) {
         return "controller";
@@ -109,10 +179,29 @@ pub(super) fn actor(event: &AuditEvent<'_>) -> &'static str {
     "person"
 }
 
+/// The kind of a service account, given its namespace and name.
+fn account_kind(account: &str) -> &'static str {
+    match account.split_once(':') {
+        Some(("kube-system", name)) if CONTROLLERS.contains(&name) => "controller",
+        Some((namespace, _)) if is_platform(namespace) => "platform",
+        _ => "service_account",
+    }
+}
+
+fn is_platform(namespace: &str) -> bool {
+    let part = namespace.strip_prefix("openshift-");
+    part.is_some_and(|it| PLATFORM.binary_search(&it).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::json;
+
+    #[test]
+    fn namespaces_can_be_looked_up() {
+        assert!(PLATFORM.is_sorted());
+    }
 
     #[test]
     fn by_the_name_of_the_user_alone() {
@@ -125,6 +214,11 @@ mod tests {
             ("system:serviceaccount:kube-system:replicaset-controller", "controller"),
             ("system:serviceaccount:kube-system:evil-controller", "service_account"),
             ("system:serviceaccount:default:replicaset-controller", "service_account"),
+            ("system:serviceaccount:openshift-monitoring:prometheus-k8s", "platform"),
+            ("system:serviceaccount:openshift-monitorin:prometheus-k8s", "service_account"),
+            ("system:serviceaccount:openshift-logging:fluentd", "service_account"),
+            ("system:serviceaccount:monitoring:openshift-monitoring", "service_account"),
+            ("system:serviceaccount:openshift-", "service_account"),
             ("system:kube-controller-manager", "controller"),
             ("eks:node-manager", "controller"),
         ] {

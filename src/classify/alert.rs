@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 
-use super::fields::sentence;
+use super::reason::reason;
 use crate::{
     correlate::{Fired, Planned},
     event::AuditEvent,
@@ -115,7 +115,7 @@ fn event_object(alert: &Alert<'_>, object: &mut Writer<'_>) {
         it.text("outcome", unwrap::outcome(event));
         it.number("severity", alert.severity);
         it.number("risk_score", alert.risk_score);
-        it.text("reason", &sentence(event, &rule.reason));
+        it.text("reason", &reason(event, rule));
         it.text("module", "k8scop");
         it.text("dataset", "k8scop.alerts");
         it.filled("id", unwrap::event_id(event).as_deref());
@@ -253,6 +253,10 @@ pub struct Correlated<'a> {
     pub planned: &'a Planned,
     /// What fired it.
     pub fired: &'a Fired,
+    /// `event.severity`
+    pub severity: u8,
+    /// `event.risk_score`
+    pub risk_score: u8,
     /// The data stream of the alert, if it goes to one: dataset and namespace.
     pub data_stream: Option<(&'a str, &'a str)>,
     /// Now.
@@ -262,7 +266,7 @@ pub struct Correlated<'a> {
 /// Appends the alert's document to `out`: as [`write_alert`], with the events in `k8scop.correlation`.
 pub fn write_correlated(alert: &Correlated<'_>, out: &mut String) {
     let Correlated { planned, fired, .. } = alert;
-    let (it, level) = (&planned.correlation, planned.level);
+    let it = &planned.correlation;
     let time = |us| Timestamp::from_microsecond(us).map(|it| it.to_string()).unwrap_or_default();
     let mut object = Writer::root(out);
     object.text("@timestamp", &time(fired.at_us));
@@ -270,8 +274,8 @@ pub fn write_correlated(alert: &Correlated<'_>, out: &mut String) {
     object.object("ecs", |it| it.text("version", "8.17.0"));
     object.object("event", |it| {
         it.text("kind", "alert");
-        it.number("severity", level.severity());
-        it.number("risk_score", level.severity());
+        it.number("severity", alert.severity);
+        it.number("risk_score", alert.risk_score);
         it.text("start", &time(fired.first_us));
         it.text("end", &time(fired.at_us));
         it.text("reason", &fired.reason(planned));

@@ -36,14 +36,6 @@ impl Bits {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.iter().all(|it| *it == 0)
-    }
-
-    pub(super) fn meets(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).any(|(one, other)| one & other != 0)
-    }
-
     pub(super) fn count(&self) -> usize {
         self.0.iter().map(|it| it.count_ones() as usize).sum()
     }

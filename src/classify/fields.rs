@@ -1,5 +1,3 @@
-use std::borrow::Cow;
-
 use super::{
     shape::Code,
     view::{View, expanded},
@@ -7,7 +5,7 @@ use super::{
 use crate::{
     event::AuditEvent,
     json::{self, Kind},
-    rules::{Field, Part, Template},
+    rules::Field,
     unwrap,
 };
 
@@ -35,7 +33,7 @@ pub(super) fn visit(
     let mut text = |it: Option<&str>| it.is_some_and(|it| take(Found::Text(it)));
     let mut texts = |all: &[String]| all.iter().any(|it| text(Some(it)));
     match field {
-        Field::UriPath => text(event.request_uri.is_some().then(|| event.path())),
+        Field::UriPath => view.paths().any(|it| text(Some(&it))),
         // The API server takes the first of several (apimachinery, `Convert_Slice_string_To_string`).
         Field::Query(name) => text(event.query_values(name).next().as_deref()),
         Field::Command => texts(view.commands()),
@@ -43,6 +41,9 @@ pub(super) fn visit(
         Field::PeerIp => text(event.peer_ip.as_deref()),
         Field::Actor => text(Some(view.actor())),
         Field::HostPath => texts(view.host_paths()),
+        Field::Removed => view.removed(&mut |it| text(Some(it))),
+        Field::Copied => view.copied(&mut |it| text(Some(it))),
+        Field::Truncated => view.truncated().any(|it| text(Some(it))),
         Field::CsrCommonName => texts(&view.csr().common_names),
         Field::CsrOrganization => texts(&view.csr().organizations),
         Field::Outcome => text(Some(unwrap::outcome(event))),
@@ -85,7 +86,7 @@ pub(super) fn visit(
 }
 
 /// A field that was read as the text that it should be. What is of another type is looked for as all other fields are.
-fn typed<'e>(event: &'e AuditEvent<'_>, path: &str) -> Option<&'e str> {
+pub(super) fn typed<'e>(event: &'e AuditEvent<'_>, path: &str) -> Option<&'e str> {
     match path {
         "verb" => event.verb.as_deref(),
         "stage" => event.stage.as_deref(),
@@ -115,8 +116,11 @@ fn everything(value: &str, depth: usize, take: &mut dyn FnMut(Found<'_>) -> bool
 }
 
 /// What is left of `path` below `key`; `None` if it does not go through it. Keys may hold dots themselves, and
-/// may have been written with `_` for `.` by an ingest pipeline.
+/// may have been written with `_` for `.` by an ingest pipeline. A `*` in the path is any key.
 pub(super) fn below<'p>(path: &'p str, key: &str) -> Option<&'p str> {
+    if let Some(rest) = path.strip_prefix('*') {
+        return if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') };
+    }
     let rest = path.get(key.len()..).filter(|_| !key.is_empty())?;
     let same = path
         .bytes()
@@ -158,29 +162,6 @@ pub(super) fn walk(
     }
 }
 
-/// Fills a sentence with the event's fields. A field that the event lacks is a dash.
-#[must_use]
-pub fn sentence(event: &AuditEvent<'_>, template: &Template) -> String {
-    let (view, mut out) = (View::new(event), String::new());
-    for part in &template.parts {
-        match part {
-            Part::Text(text) => out.push_str(text),
-            Part::Field(field) => {
-                let mut value = Cow::Borrowed("-");
-                visit(&view, field, &mut |found| match found {
-                    Found::Text(text) => {
-                        value = Cow::Owned(text.to_owned());
-                        true
-                    }
-                    Found::Other => false,
-                });
-                out.push_str(&value);
-            }
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,5 +200,8 @@ mod tests {
         check("requestObject.spec.containersx", &[]);
         check("requestObject.spec", &["…"]);
         check("verb.x", &[]);
+        check("annotations.*", &["allow"]);
+        check("requestObject.spec.*.image", &["i1", "i2"]);
+        check("user.*", &["a", "…"]);
     }
 }

@@ -14,9 +14,13 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 use super::{
     bits::Bits,
     fields::{Found, visit},
+    key, plain,
+    sure::{self, LineAt},
+    tree::{Take, Tree},
     view::View,
 };
-use crate::rules::{Condition, Field, FieldTest, Pattern, Place, Rule, Search};
+use crate::json;
+use crate::rules::{Condition, Field, FieldTest, Pattern, Place, Rule};
 
 /// How a path begins, and how the key begins that it goes through: keys may hold dots, and `_` for them.
 fn head(path: &str) -> &str {
@@ -25,27 +29,56 @@ fn head(path: &str) -> &str {
 
 /// Shortest text that is worth an entry (bytes).
 const TEXT_MIN: usize = 2;
+/// Texts that are looked up in a table (bytes). It takes some 250 times as much.
+const TABLE_TEXTS_BYTES_MAX: usize = 16 << 10;
 /// Most texts of one witness: a rule that names more is tried instead.
 const TEXTS_MAX: usize = 4096;
 /// Literals of a regex, at most.
 const REGEX_TEXTS_MAX: usize = 64;
 
+/// Which fields witnesses are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// In those that the event's key decides.
+    Key,
+    /// In the others; that the key's lines do not hold is taken for granted.
+    Event,
+}
+
 #[derive(Debug)]
 pub(super) struct Literals {
-    fields: Vec<FieldLiterals>,
+    looks: Vec<Look>,
     /// Those of the fields whose path begins so; what an event has no member for is not asked for.
     by_head: HashMap<Box<str>, Vec<usize>, FixedState>,
     /// Those that are made of the event.
     made: Vec<usize>,
+    /// Of each rule: where its witness is. Nothing: it has none.
+    witnesses: Vec<Watch>,
     /// Rules without a witness.
     others: Bits,
 }
 
+/// What is looked for to know whether a rule may be hit.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// Places for [`Literals::find`].
+    pub(super) looks: Box<[u32]>,
+    /// The lines of which one holds if the rule is hit.
+    pub(super) lines: Box<[LineAt]>,
+}
+
+/// What is looked at in one go.
 #[derive(Debug)]
-struct FieldLiterals {
+enum Look {
+    Field(FieldLiterals),
+    Tree(Tree),
+}
+
+#[derive(Debug)]
+pub(super) struct FieldLiterals {
     field: Field,
-    /// The rules that have their witness here.
-    rules: Bits,
+    /// All rules that have their witness here.
+    rules: Vec<u32>,
     /// Rules of which is only known that the field must be there.
     present: Vec<u32>,
     /// Whole values in lower case, and the rules of each.
@@ -64,54 +97,99 @@ struct Parts {
 /// A text and where it stands in the field.
 type Text = (Place, String);
 
-/// Texts and the fields that they stand in: one of them does.
-type Witness<'r> = Vec<(&'r Field, Text)>;
+/// Texts, the fields that they stand in and the lines that ask for them: one of them does.
+type Texts<'r> = Vec<(LineAt, &'r Field, Text)>;
+
+/// What is known to be in an event when a part of a rule holds.
+#[derive(Debug)]
+enum Witness<'r> {
+    /// One of these texts.
+    Texts(Texts<'r>),
+    /// Nothing, but whether the part holds is known already.
+    Decided,
+    /// Nothing.
+    None,
+}
 
 impl Literals {
-    pub(super) fn new(rules: &[Rule]) -> Result<Self, BuildError> {
+    pub(super) fn new(rules: &[Rule], of: Of) -> Result<Self, BuildError> {
         let mut others = Bits::none(rules.len());
-        let mut by_field: Vec<(Field, Vec<(Text, usize)>)> = Vec::new();
+        let mut by_field: Vec<(Field, Vec<(Text, u32)>)> = Vec::new();
         let mut places: HashMap<Field, usize> = HashMap::new();
+        let mut watches = Vec::with_capacity(rules.len());
         for (index, rule) in rules.iter().enumerate() {
-            let Some(witness) = of_condition(&rule.condition, &rule.searches) else {
-                others.insert(index);
-                continue;
-            };
-            for (field, text) in witness {
-                let place = *places.entry(field.clone()).or_insert_with(|| {
-                    by_field.push((field.clone(), Vec::new()));
-                    by_field.len() - 1
-                });
-                if let Some((_, all)) = by_field.get_mut(place) {
-                    all.push((text, index));
+            let mut watch = (Vec::new(), Vec::new());
+            match (Search { rule, of }).of_condition(&rule.condition) {
+                Witness::Texts(texts) => {
+                    for (line, field, text) in texts {
+                        let place = *places.entry(field.clone()).or_insert_with(|| {
+                            by_field.push((field.clone(), Vec::new()));
+                            by_field.len() - 1
+                        });
+                        if let Some((_, all)) = by_field.get_mut(place) {
+                            all.push((text, number(index)));
+                        }
+                        watch.0.push(place);
+                        watch.1.push(line);
+                    }
+                }
+                Witness::Decided | Witness::None => {
+                    others.insert(index);
                 }
             }
+            watches.push(watch);
         }
-        let fields = by_field
-            .into_iter()
-            .map(|(field, texts)| FieldLiterals::new(field, texts, rules.len()));
-        let fields: Vec<FieldLiterals> = fields.collect::<Result<_, _>>()?;
+        let (mut looks, mut look_of) = (Vec::new(), Vec::new());
+        for (field, texts) in by_field {
+            // A tree knows its paths by names, and `*` is none.
+            let root = plain::root(&field).filter(|(_, path)| !path.contains('*'));
+            let root = root.map(|(root, _)| root);
+            let field = FieldLiterals::new(field, texts)?;
+            let of_root = |it: &Look| matches!(it, Look::Tree(tree) if Some(tree.root()) == root);
+            let place = looks.iter().position(of_root).unwrap_or(looks.len());
+            look_of.push(number(place));
+            match (looks.get_mut(place), root) {
+                (Some(Look::Tree(tree)), _) => tree.add(field),
+                (_, Some(root)) => {
+                    let mut tree = Tree::new(root);
+                    tree.add(field);
+                    looks.push(Look::Tree(tree));
+                }
+                (_, None) => looks.push(Look::Field(field)),
+            }
+        }
+        let witnesses = watches.into_iter().map(|(fields, mut lines)| {
+            let looks = fields.iter().filter_map(|it: &usize| look_of.get(*it));
+            let mut looks: Vec<u32> = looks.copied().collect();
+            looks.sort_unstable();
+            looks.dedup();
+            lines.sort_unstable();
+            lines.dedup();
+            Watch { looks: looks.into(), lines: lines.into() }
+        });
+        let witnesses = witnesses.collect();
         let mut by_head: HashMap<Box<str>, Vec<usize>, FixedState> = HashMap::default();
         let mut made = Vec::new();
-        for (place, of_field) in fields.iter().enumerate() {
-            match &of_field.field {
-                Field::Path(path) => by_head.entry(head(path).into()).or_default().push(place),
+        for (place, look) in looks.iter().enumerate() {
+            match look {
+                Look::Field(FieldLiterals { field: Field::Path(path), .. }) => {
+                    by_head.entry(head(path).into()).or_default().push(place);
+                }
                 _ => made.push(place),
             }
         }
-        Ok(Self { fields, by_head, made, others })
+        Ok(Self { looks, by_head, made, witnesses, others })
     }
 
-    /// Takes from `alive` the rules that the event cannot hit.
+    /// What is looked for to know whether the rule may be hit.
+    pub(super) fn watch(&self, rule: usize) -> Option<&Watch> {
+        self.witnesses.get(rule)
+    }
+
+    /// Takes from `alive` the rules that no event of this one's key can hit.
     pub(super) fn cut(&self, view: &View<'_>, alive: &mut Bits, rules: usize) {
-        let mut found = None;
-        let mut look = |place: usize| {
-            let Some(field) = self.fields.get(place) else { return };
-            if alive.meets(&field.rules) {
-                field.find(view, found.get_or_insert_with(|| Bits::none(rules)));
-            }
-        };
-        let mut seen = Bits::none(self.fields.len());
+        let mut found = Bits::none(rules);
+        let mut seen = Bits::none(self.looks.len());
         for member in &view.event.members {
             // Of the common keys none is written with escapes.
             let key = match member.raw_key.contains('\\') {
@@ -121,29 +199,47 @@ impl Literals {
             let Some(key) = key else { continue };
             for place in self.by_head.get(head(&key)).into_iter().flatten() {
                 if seen.insert(*place) {
-                    look(*place);
+                    self.find_decided(*place, view, &mut found);
                 }
             }
         }
-        self.made.iter().for_each(|it| look(*it));
-        match found {
-            Some(found) => alive.keep_either(&found, &self.others),
-            None => alive.keep(&self.others),
+        self.made.iter().for_each(|it| self.find_decided(*it, view, &mut found));
+        alive.keep_either(&found, &self.others);
+    }
+
+    fn find_decided(&self, place: usize, view: &View<'_>, found: &mut Bits) {
+        match self.looks.get(place) {
+            Some(Look::Field(field)) if key::decides_field(view, &field.field) => {
+                field.find(view, &mut |rules| found.insert_all(rules));
+            }
+            Some(Look::Field(field)) => found.insert_all(&field.rules),
+            // Trees are of bodies, which no key has.
+            Some(Look::Tree(_)) | None => (),
+        }
+    }
+
+    /// Calls `take` with the rules whose texts stand there.
+    pub(super) fn find(&self, look: u32, view: &View<'_>, take: Take<'_>) {
+        match self.looks.get(look as usize) {
+            Some(Look::Field(field)) => field.find(view, take),
+            Some(Look::Tree(tree)) => tree.find(view, take),
+            None => (),
         }
     }
 }
 
+/// Rules and fields are counted so.
+pub(super) fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
 impl FieldLiterals {
-    fn new(field: Field, texts: Vec<(Text, usize)>, rules: usize) -> Result<Self, BuildError> {
-        let mut all = Bits::none(rules);
-        let mut present = Vec::new();
+    fn new(field: Field, texts: Vec<(Text, u32)>) -> Result<Self, BuildError> {
+        let (mut all, mut present) = (Vec::new(), Vec::new());
         let mut whole: HashMap<Box<[u8]>, Vec<u32>, FixedState> = HashMap::default();
         let mut parts: Vec<(Text, Vec<u32>)> = Vec::new();
         let mut places: HashMap<Text, usize> = HashMap::new();
-        for (text, rule) in texts {
-            all.insert(rule);
-            let number = u32::try_from(rule).unwrap_or(u32::MAX);
-            let (place, text) = text;
+        for ((place, text), rule) in texts {
             let text = text.to_ascii_lowercase();
             let of_text = if place == Place::Within && text.is_empty() {
                 &mut present
@@ -159,8 +255,10 @@ impl FieldLiterals {
                     None => continue,
                 }
             };
-            if of_text.last() != Some(&number) {
-                of_text.push(number);
+            for rules in [of_text, &mut all] {
+                if rules.last() != Some(&rule) {
+                    rules.push(rule);
+                }
             }
         }
         let longest = whole.keys().map(|it| it.len()).max().unwrap_or_default();
@@ -169,7 +267,7 @@ impl FieldLiterals {
         } else {
             let size: usize = parts.iter().map(|((_, text), _)| text.len()).sum();
             // A table is faster to go through than a graph, and far larger.
-            let kind = match size < 4096 {
+            let kind = match size < TABLE_TEXTS_BYTES_MAX {
                 true => AhoCorasickKind::DFA,
                 false => AhoCorasickKind::ContiguousNFA,
             };
@@ -184,29 +282,41 @@ impl FieldLiterals {
         Ok(Self { field, rules: all, present, whole, longest, parts })
     }
 
-    /// Puts the rules into `found` whose texts stand in the field.
-    fn find(&self, view: &View<'_>, found: &mut Bits) {
-        if self.field == Field::Any && !view.event.text.contains('\\') {
-            // Texts are written here as they are read: one look at all of them, and at what stands between.
-            self.find_parts(view.event.text, true, found);
+    /// Calls `take` with the rules whose texts stand in the field.
+    pub(super) fn find(&self, view: &View<'_>, take: Take<'_>) {
+        if self.field == Field::Any
+            && let Some(text) = json::plainest(view.event.text)
+        {
+            // One look at all of it. Only what is in names is in no value.
+            self.find_parts(&text, true, take);
             return;
         }
-        let mut is_there = false;
         visit(view, &self.field, &mut |value| {
-            is_there = true;
-            if let Found::Text(text) = value {
-                self.find_whole(text, found);
-                self.find_parts(text, false, found);
+            match value {
+                Found::Text(text) => self.found(Some(text), take),
+                Found::Other => self.found(None, take),
             }
             // Where nothing is looked for, one value says all.
             self.whole.is_empty() && self.parts.is_none()
         });
-        if is_there {
-            found.insert_all(&self.present);
+    }
+
+    /// The same for one value: a text, or something else.
+    pub(super) fn found(&self, value: Option<&str>, take: Take<'_>) {
+        if !self.present.is_empty() {
+            take(&self.present);
+        }
+        if let Some(text) = value {
+            self.find_whole(text, take);
+            self.find_parts(text, false, take);
         }
     }
 
-    fn find_whole(&self, text: &str, found: &mut Bits) {
+    pub(super) fn field(&self) -> &Field {
+        &self.field
+    }
+
+    fn find_whole(&self, text: &str, take: Take<'_>) {
         if self.whole.is_empty() || text.len() > self.longest {
             return;
         }
@@ -219,61 +329,149 @@ impl FieldLiterals {
             }
             None => self.whole.get(text.to_ascii_lowercase().as_bytes()),
         };
-        found.insert_all(rules.map_or(&[], Vec::as_slice));
+        if let Some(rules) = rules {
+            take(rules);
+        }
     }
 
-    fn find_parts(&self, text: &str, anywhere: bool, found: &mut Bits) {
+    /// A text has to stand at its place in `text`; in one that is `all` of an event, anywhere in a value.
+    fn find_parts(&self, text: &str, all: bool, take: Take<'_>) {
         let Some(parts) = &self.parts else { return };
         for hit in parts.automaton.find_overlapping_iter(text) {
             let Some((place, rules)) = parts.texts.get(hit.pattern().as_usize()) else { continue };
             let stands = match place {
-                _ if anywhere => true,
+                _ if all => in_value(text, hit.end()),
                 Place::Start => hit.start() == 0,
                 Place::End => hit.end() == text.len(),
-                _ => true,
+                Place::Whole | Place::Within => true,
             };
             if stands {
-                found.insert_all(rules);
+                take(rules);
             }
         }
     }
 }
 
-fn of_condition<'r>(condition: &Condition, searches: &'r [Search]) -> Option<Witness<'r>> {
-    match condition {
-        Condition::Search(index) => {
-            let each = searches.get(*index)?.alternatives.iter();
-            one_of(each.map(|tests| best(tests.iter().map(of_test))))
+/// Whether what ends there in a JSON text is no name of a member: behind the quote that closes one stands a colon.
+fn in_value(text: &str, at: usize) -> bool {
+    let rest = text.get(at..).unwrap_or_default();
+    let Some(quote) = rest.find('"') else { return true };
+    // It may be a number, and the quote open the next name.
+    let is_number = rest.get(..quote).is_some_and(|it| it.contains([',', '{', '[']));
+    let is_escaped = text.get(..at + quote).is_some_and(|it| it.ends_with('\\'));
+    let behind = rest.get(quote + 1..).unwrap_or_default();
+    is_number || is_escaped || !behind.trim_start_matches([' ', '\t', '\n', '\r']).starts_with(':')
+}
+
+/// Looks for the witness of a rule.
+struct Search<'r> {
+    rule: &'r Rule,
+    of: Of,
+}
+
+impl<'r> Search<'r> {
+    fn of_condition(&self, condition: &Condition) -> Witness<'r> {
+        match condition {
+            Condition::Search(index) => self.of_search(*index),
+            Condition::All(parts) => best(parts.iter().map(|it| self.of_condition(it))),
+            Condition::Any(parts) => one_of(parts.iter().map(|it| self.of_condition(it))),
+            Condition::Not(part) => match self.of_condition(part) {
+                Witness::Decided => Witness::Decided,
+                Witness::Texts(_) | Witness::None => Witness::None,
+            },
         }
-        Condition::All(parts) => best(parts.iter().map(|it| of_condition(it, searches))),
-        Condition::Any(parts) => one_of(parts.iter().map(|it| of_condition(it, searches))),
-        Condition::Not(_) => None,
+    }
+
+    fn of_search(&self, index: usize) -> Witness<'r> {
+        let alternatives = self.rule.searches.get(index).map_or(&[][..], |it| &it.alternatives);
+        one_of(alternatives.iter().enumerate().map(|(alternative, tests)| {
+            best(
+                tests
+                    .iter()
+                    .enumerate()
+                    .map(|(at, test)| self.of_test(test, sure::place(index, alternative, at))),
+            )
+        }))
+    }
+
+    fn of_test(&self, test: &'r FieldTest, line: LineAt) -> Witness<'r> {
+        match (self.of, key::is_common(&test.field)) {
+            (Of::Event, true) => return Witness::Decided,
+            (Of::Key, false) => return Witness::None,
+            _ => (),
+        }
+        if test.negated || self.of == Of::Key && is_shape(&test.field) {
+            return Witness::None;
+        }
+        let is_there = || Witness::Texts(vec![(line, &test.field, (Place::Within, String::new()))]);
+        if let Some(exists) = test.exists {
+            return if exists && test.field != Field::Any { is_there() } else { Witness::None };
+        }
+        let each = test.patterns.iter().map(|it| match of_pattern(it) {
+            // Where one value ends and the next begins is not known there.
+            Some(texts) if test.field == Field::Any => {
+                let within = |(_, text): Text| (line, &test.field, (Place::Within, text));
+                let written = texts.iter().map(|(place, text)| (*place, json::written(text)));
+                let written: Vec<Text> = written.filter(|it| !texts.contains(it)).collect();
+                Witness::Texts(texts.into_iter().chain(written).map(within).collect())
+            }
+            Some(texts) => {
+                Witness::Texts(texts.into_iter().map(|it| (line, &test.field, it)).collect())
+            }
+            // Whatever is looked for, there must be something to look at.
+            None if matches!(it, Pattern::Null) || test.field == Field::Any => Witness::None,
+            None => is_there(),
+        });
+        if test.all { best(each) } else { one_of(each) }
     }
 }
 
 /// All of them hold, so any one's witness will do: the one that fewest events have.
-fn best<'r>(witnesses: impl Iterator<Item = Option<Witness<'r>>>) -> Option<Witness<'r>> {
-    witnesses.flatten().min_by_key(|witness| {
-        // How common it is: by the text that says least. A whole value says most.
-        let common = |(_, (place, text)): &(&Field, Text)| match place {
-            Place::Whole => 0,
-            _ => 64usize.saturating_sub(text.len()).max(1),
-        };
-        let cost = witness.iter().map(|(field, _)| cost(field)).max();
-        (witness.iter().map(common).max(), cost, witness.len())
-    })
+fn best<'r>(witnesses: impl Iterator<Item = Witness<'r>>) -> Witness<'r> {
+    let (mut best, mut is_decided) = (None, true);
+    for witness in witnesses {
+        match witness {
+            Witness::Texts(texts) => {
+                let rank = rank(&texts);
+                if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+                    best = Some((rank, texts));
+                }
+            }
+            Witness::Decided => (),
+            Witness::None => is_decided = false,
+        }
+    }
+    match best {
+        Some((_, texts)) => Witness::Texts(texts),
+        None if is_decided => Witness::Decided,
+        None => Witness::None,
+    }
+}
+
+/// How common a witness is: by the text that says least. A whole value says most.
+fn rank(texts: &Texts<'_>) -> (usize, u8, usize) {
+    let common = texts.iter().map(|(_, _, (place, text))| match place {
+        Place::Whole => 0,
+        _ => 64usize.saturating_sub(text.len()).max(1),
+    });
+    let cost = texts.iter().map(|(_, field, _)| cost(field));
+    (common.max().unwrap_or_default(), cost.max().unwrap_or_default(), texts.len())
 }
 
 /// One of them holds, so all their texts are needed.
-fn one_of<'r>(witnesses: impl Iterator<Item = Option<Witness<'r>>>) -> Option<Witness<'r>> {
+fn one_of<'r>(witnesses: impl Iterator<Item = Witness<'r>>) -> Witness<'r> {
     let mut all = Vec::new();
     for witness in witnesses {
-        all.extend(witness?);
+        match witness {
+            Witness::Texts(texts) => all.extend(texts),
+            Witness::Decided => (),
+            Witness::None => return Witness::None,
+        }
         if all.len() > TEXTS_MAX {
-            return None;
+            return Witness::None;
         }
     }
-    (!all.is_empty()).then_some(all)
+    if all.is_empty() { Witness::Decided } else { Witness::Texts(all) }
 }
 
 /// What a look at the field costs, in no unit.
@@ -285,34 +483,6 @@ fn cost(field: &Field) -> u8 {
         Field::Kubectl | Field::Any => 3,
         _ => 2,
     }
-}
-
-fn of_test(test: &FieldTest) -> Option<Witness<'_>> {
-    if test.negated || is_shape(&test.field) {
-        return None;
-    }
-    let is_there = || vec![(&test.field, (Place::Within, String::new()))];
-    if let Some(exists) = test.exists {
-        return (exists && test.field != Field::Any).then(is_there);
-    }
-    let each = test.patterns.iter().map(|it| {
-        let texts = match of_pattern(it) {
-            Some(texts) => texts.into_iter(),
-            // Whatever is looked for, there must be something to look at.
-            None if matches!(it, Pattern::Null) || test.field == Field::Any => return None,
-            None => return Some(is_there()),
-        };
-        Some(
-            texts
-                .map(|(place, text)| match &test.field {
-                    // Where one value ends and the next begins is not known there.
-                    Field::Any => (&test.field, (Place::Within, text)),
-                    field => (field, (place, text)),
-                })
-                .collect(),
-        )
-    });
-    if test.all { best(each) } else { one_of(each) }
 }
 
 /// Fields that [`super::shape`] has looked at already, when a rule names whole values of them.

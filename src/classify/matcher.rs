@@ -3,9 +3,12 @@ use std::{collections::HashSet, sync::Arc};
 use super::{
     bits::Bits,
     fields::{Found, visit},
-    literals::Literals,
+    key,
+    literals::{Literals, Of, number},
+    memo::{Known, Memos},
     plain,
     shape::Shape,
+    sure::{Lines, Sure},
     view::View,
 };
 use crate::{
@@ -23,24 +26,38 @@ pub struct Verdict {
 }
 
 /// All rules, compiled.
+///
+/// Most of what rules ask is the same for many events: it is found out once for each key and remembered. What is left
+/// is looked for in the event's own texts, for all rules at once; a rule is tried only where its texts are found.
 #[derive(Debug)]
 pub struct Classifier {
     rules: Vec<Rule>,
     all: Bits,
     shape: Shape,
-    literals: Literals,
+    of_key: Literals,
+    of_event: Literals,
+    lines: Lines,
+    memos: Memos,
     plan: Arc<Plan>,
 }
 
 impl Classifier {
     /// Compiles the rules. Fails only when their texts together exceed what an automaton can hold.
     pub fn new(rules: Vec<Rule>) -> Result<Self, aho_corasick::BuildError> {
-        let (shape, literals) = (Shape::new(&rules), Literals::new(&rules)?);
         let mut all = Bits::none(rules.len());
         for rule in 0..rules.len() {
             all.insert(rule);
         }
-        Ok(Self { rules, all, shape, literals, plan: Arc::default() })
+        Ok(Self {
+            all,
+            shape: Shape::new(&rules),
+            of_key: Literals::new(&rules, Of::Key)?,
+            of_event: Literals::new(&rules, Of::Event)?,
+            lines: Lines::new(&rules),
+            memos: Memos::default(),
+            plan: Arc::default(),
+            rules,
+        })
     }
 
     /// The same, with correlations over its rules.
@@ -90,23 +107,74 @@ impl Classifier {
     #[must_use]
     pub fn classify(&self, event: &AuditEvent<'_>) -> Verdict {
         let view = View::new(event);
-        let alive = self.alive(&view);
-        Verdict { hits: alive.iter().filter(|it| self.holds(&view, *it)).collect() }
+        self.apply(&self.known(event, &view), &view)
     }
 
-    /// The rules that are looked at for this event; the others are passed over.
+    fn known(&self, event: &AuditEvent<'_>, view: &View<'_>) -> Arc<Known> {
+        if let Some(mut memo) = self.memos.own()
+            && key::write(event, &mut memo.key)
+        {
+            return memo.get(|| self.judge(view));
+        }
+        Arc::new(self.judge(view))
+    }
+
+    /// The rules that nothing in this event, or missing in it, rules out before they are looked at one by one.
     #[must_use]
     pub fn tried(&self, event: &AuditEvent<'_>) -> Vec<usize> {
-        self.alive(&View::new(event)).iter().collect()
+        let has_no_witness =
+            |it: &usize| self.of_event.watch(*it).is_none_or(|it| it.lines.is_empty());
+        self.alive(&View::new(event)).iter().filter(has_no_witness).collect()
     }
 
+    /// The rules that events of this one's key may hit.
     fn alive(&self, view: &View<'_>) -> Bits {
         let mut alive = self.all.clone();
         self.shape.cut(view, &mut alive);
-        if !alive.is_empty() {
-            self.literals.cut(view, &mut alive, self.rules.len());
-        }
+        self.of_key.cut(view, &mut alive, self.rules.len());
         alive
+    }
+
+    /// What all events of this one's key have in common.
+    fn judge(&self, view: &View<'_>) -> Known {
+        let asked = self.lines.asked(view);
+        let (mut hits, mut open) = (Vec::new(), Vec::new());
+        let (mut watched, mut looks) = (Vec::new(), Vec::new());
+        for place in self.alive(view).iter() {
+            let (Some(rule), Some(watch)) = (self.rules.get(place), self.of_event.watch(place))
+            else {
+                continue;
+            };
+            match asked.sure(place, rule, &watch.lines) {
+                Sure::Hit => hits.push(number(place)),
+                Sure::Miss => (),
+                Sure::Open => open.push(number(place)),
+                Sure::Watched => {
+                    watched.push(number(place));
+                    looks.extend_from_slice(&watch.looks);
+                }
+            }
+        }
+        looks.sort_unstable();
+        looks.dedup();
+        Known { hits: hits.into(), open: open.into(), watched: watched.into(), looks: looks.into() }
+    }
+
+    fn apply(&self, known: &Known, view: &View<'_>) -> Verdict {
+        let place = |it: &u32| *it as usize;
+        let mut hits: Vec<usize> = known.hits.iter().map(place).collect();
+        hits.extend(known.open.iter().map(place).filter(|it| self.holds(view, *it)));
+        let mut found = Vec::new();
+        for look in &known.looks {
+            self.of_event.find(*look, view, &mut |rules| {
+                found.extend(rules.iter().filter(|it| known.watched.binary_search(it).is_ok()));
+            });
+        }
+        found.sort_unstable();
+        found.dedup();
+        hits.extend(found.iter().map(place).filter(|it| self.holds(view, *it)));
+        hits.sort_unstable();
+        Verdict { hits }
     }
 
     /// Which rules the event hits, every rule tried line by line: what [`Self::classify`] must say too.

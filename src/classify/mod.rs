@@ -7,19 +7,25 @@ mod bits;
 mod csr;
 mod explain;
 mod fields;
+mod key;
 mod kubectl;
 mod literals;
 mod matcher;
+mod memo;
 mod miss;
+mod patch;
 mod plain;
+mod reason;
 mod shape;
+mod sure;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod view;
 
 pub use alert::{Alert, Correlated, Place, write_alert, write_correlated};
 pub use explain::Reason;
-pub use fields::sentence;
 pub use kubectl::kubectl;
 pub use matcher::{Classifier, Verdict, fits};
 pub use miss::Miss;
+pub use reason::{reason, sentence};

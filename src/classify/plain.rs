@@ -27,7 +27,7 @@ pub(super) fn found(view: &View<'_>, search: &Search) -> bool {
 }
 
 /// A line, and what of its path is left.
-type Line<'t> = (&'t FieldTest, &'t str);
+pub(super) type Line<'t> = (&'t FieldTest, &'t str);
 
 /// Whether all lines of one alternative hold.
 pub(super) fn all_hold(view: &View<'_>, tests: &[FieldTest]) -> bool {
@@ -55,7 +55,7 @@ pub(super) fn all_hold(view: &View<'_>, tests: &[FieldTest]) -> bool {
 }
 
 /// Where a field's path starts, if it goes through objects that may be one of several, and the path from there.
-fn root(field: &Field) -> Option<(usize, &str)> {
+pub(super) fn root(field: &Field) -> Option<(usize, &str)> {
     match field {
         Field::Path(path) => match path.split_once('.')? {
             ("requestObject", rest) => Some((0, rest)),
@@ -77,7 +77,12 @@ fn in_one<T: AsRef<str>>(view: &View<'_>, values: &[T], lines: &[Line<'_>]) -> b
 }
 
 /// Whether all lines hold in a value, below which their paths go on.
-fn hold_in(view: &View<'_>, value: &str, lines: &[Line<'_>], arrays_left: usize) -> bool {
+pub(super) fn hold_in(
+    view: &View<'_>,
+    value: &str,
+    lines: &[Line<'_>],
+    arrays_left: usize,
+) -> bool {
     match json::kind(value) {
         Kind::Array => {
             let mut elements = json::elements(value).peekable();

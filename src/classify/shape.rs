@@ -142,9 +142,8 @@ impl ShapeField {
             None => {
                 // It may be there as something else than it should be.
                 let name = FIELDS.get(self.field).copied().unwrap_or_default();
-                let is_there = is_member(view, name)
-                    && visit(view, &Field::Path(name.to_owned()), &mut |_| true);
-                if is_there {
+                let may_be_odd = event.is_odd || event.has_others || self.field == 4;
+                if may_be_odd && visit(view, &Field::Path(name.to_owned()), &mut |_| true) {
                     return None;
                 }
                 ABSENT
@@ -159,18 +158,6 @@ impl ShapeField {
         lower.copy_from_slice(value.as_bytes());
         lower.make_ascii_lowercase();
         self.values.get(&*lower).copied().unwrap_or(OTHER)
-    }
-}
-
-/// Whether the object that a field is in is there at all: most are not asked further.
-fn is_member(view: &View<'_>, name: &str) -> bool {
-    let event = view.event;
-    match name.split_once('.') {
-        Some(("objectRef", field)) => {
-            let is_in = |it: &str| it.contains(field) || it.contains('\\');
-            event.object.is_odd || event.object.text.is_some_and(is_in)
-        }
-        _ => true,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, cell::OnceCell};
 
-use super::{actor::actor, csr::Subject, kubectl::kubectl};
+use super::{actor::actor, csr::Subject, kubectl::kubectl, patch};
 use crate::{
     event::AuditEvent,
     json::{self, Kind},
@@ -11,8 +11,6 @@ use crate::{
 /// Most containers, volumes and operations of one event that are looked at, each. More do not fit into what Kubernetes
 /// stores (1.5 MiB in etcd; 12 bytes is the smallest volume with a name of its own): nobody hides behind them.
 const ELEMENTS_MAX: usize = 131_072;
-/// Deepest path of an operation of a JSON patch.
-const POINTER_DEPTH_MAX: usize = 32;
 
 /// An event, and what was made of it.
 pub(super) struct View<'e> {
@@ -83,8 +81,9 @@ impl<'e> View<'e> {
     pub(super) fn objects(&self) -> &[Cow<'e, str>] {
         self.objects.get_or_init(|| {
             let mut all: Texts<'e> = Vec::new();
-            all.extend(self.event.request_object.into_iter().flat_map(expanded));
             let event = self.event;
+            let request = event.request_object.into_iter();
+            all.extend(request.flat_map(|it| each_operation(it, event.response_object)));
             let is_new = event.code == Some(201)
                 || event.verb.as_deref() == Some("create") && event.code.is_none_or(|it| it < 300);
             if is_new && event.object.subresource.is_none() {
@@ -100,14 +99,12 @@ impl<'e> View<'e> {
             let is_pod = self.event.object.resource.as_deref() == Some("pods");
             let mut all = Vec::new();
             for object in self.objects() {
-                let of =
-                    |path: &[&str]| part(object, path).filter(|it| json::kind(it) == Kind::Object);
-                let found = [
-                    of(&["spec", "template"]),
-                    of(&["spec", "jobTemplate", "spec", "template"]),
-                    of(&["template"]),
-                ];
-                all.extend(found.into_iter().flatten());
+                let [spec, template] = parts(object, ["spec", "template"]);
+                let [of_spec, job] =
+                    spec.map_or([None, None], |it| parts(&it, ["template", "jobTemplate"]));
+                let of_job = job.and_then(|it| part(&it, &["spec", "template"]));
+                let found = [of_spec, of_job, template].into_iter().flatten();
+                all.extend(found.filter(|it| json::kind(it) == Kind::Object));
                 if is_pod {
                     all.push(object.clone());
                 }
@@ -121,10 +118,43 @@ impl<'e> View<'e> {
         self.containers.get_or_init(|| {
             let kinds = ["containers", "initContainers", "ephemeralContainers"];
             let lists = self.pods().iter().flat_map(|pod| {
-                kinds.into_iter().filter_map(move |kind| part(pod, &["spec", kind]))
+                let spec = part(pod, &["spec"]);
+                spec.into_iter().flat_map(move |it| parts(&it, kinds)).flatten()
             });
             lists.flat_map(elements).take(ELEMENTS_MAX).collect()
         })
+    }
+
+    /// The path of the request as the API server read it. Where that can be decoded again, so, too: whom the request
+    /// is passed on to may.
+    pub(super) fn paths(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let raw = self.event.request_uri.is_some().then(|| self.event.path());
+        let once = raw.map(unescaped);
+        let twice = match once.as_deref().map(unescaped) {
+            Some(Cow::Owned(twice)) => Some(Cow::Owned(twice)),
+            _ => None,
+        };
+        once.into_iter().chain(twice)
+    }
+
+    /// Why a part of the event is missing.
+    pub(super) fn truncated(&self) -> impl Iterator<Item = &'static str> {
+        let of_api_server = self.event.is_truncated.then_some("api_server");
+        of_api_server.into_iter().chain(self.event.is_cut.then_some("transport"))
+    }
+
+    /// The paths that a patch removes.
+    pub(super) fn removed(&self, take: patch::Take<'_>) -> bool {
+        self.patch().is_some_and(|it| patch::removed(it, take))
+    }
+
+    /// The paths that a patch writes with what stands elsewhere.
+    pub(super) fn copied(&self, take: patch::Take<'_>) -> bool {
+        self.patch().is_some_and(|it| patch::copied(it, take))
+    }
+
+    fn patch(&self) -> Option<&'e str> {
+        self.event.request_object.filter(|_| self.event.verb.as_deref() == Some("patch"))
     }
 
     /// Paths of the node that are mounted.
@@ -149,32 +179,15 @@ impl<'e> View<'e> {
 
 /// The value, or what the operations of a JSON patch write, each as an object of its own.
 pub(super) fn expanded(value: &str) -> Texts<'_> {
-    if json::kind(value) != Kind::Array {
-        return vec![Cow::Borrowed(value)];
-    }
-    let operations = json::elements(value).take(ELEMENTS_MAX).filter_map(written);
-    operations.map(Cow::Owned).collect()
+    each_operation(value, None)
 }
 
-/// What one operation (RFC 6902) writes: `{"op":"add","path":"/spec/replicas","value":2}` is `{"spec":{"replicas":2}}`.
-fn written(operation: &str) -> Option<String> {
-    let pointer = json::get(operation, "path").and_then(json::string)?;
-    let value = json::get(operation, "value")?;
-    let (mut text, mut ends) = (String::new(), Vec::new());
-    for name in pointer.split('/').skip(1).take(POINTER_DEPTH_MAX) {
-        if name == "-" || !name.is_empty() && name.bytes().all(|it| it.is_ascii_digit()) {
-            text.push('[');
-            ends.push(']');
-        } else {
-            text.push('{');
-            json::push_string(&mut text, &name.replace("~1", "/").replace("~0", "~"));
-            text.push(':');
-            ends.push('}');
-        }
+/// The same; what operations copy is looked for in the object `after` the patch, too.
+fn each_operation<'v>(value: &'v str, after: Option<&str>) -> Texts<'v> {
+    match json::kind(value) {
+        Kind::Array => patch::written(value, after).into_iter().map(Cow::Owned).collect(),
+        _ => vec![Cow::Borrowed(value)],
     }
-    text.push_str(value);
-    text.extend(ends.into_iter().rev());
-    Some(text)
 }
 
 /// What stands at a path of plain keys.
@@ -190,6 +203,16 @@ fn part<'v>(value: &Cow<'v, str>, path: &[&str]) -> Option<Cow<'v, str>> {
     }
 }
 
+/// The values of several members.
+fn parts<'v, const N: usize>(value: &Cow<'v, str>, names: [&str; N]) -> [Option<Cow<'v, str>>; N] {
+    match value {
+        Cow::Borrowed(text) => json::get_each(text, names).map(|it| it.map(Cow::Borrowed)),
+        Cow::Owned(text) => {
+            json::get_each(text, names).map(|it| it.map(|it| Cow::Owned(it.to_owned())))
+        }
+    }
+}
+
 fn elements(array: Cow<'_, str>) -> Texts<'_> {
     match array {
         Cow::Borrowed(text) => json::elements(text).take(ELEMENTS_MAX).map(Cow::Borrowed).collect(),
@@ -197,6 +220,11 @@ fn elements(array: Cow<'_, str>) -> Texts<'_> {
             json::elements(&text).take(ELEMENTS_MAX).map(|it| Cow::Owned(it.to_owned())).collect()
         }
     }
+}
+
+/// A text without its percent escapes; borrowed if it has none.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy()
 }
 
 /// A path without detours: `//etc/`, `/etc/.` and `/var/../etc` are `/etc`.
@@ -252,17 +280,39 @@ mod tests {
     }
 
     #[test]
-    fn operations_of_a_patch() {
-        let patch = r#"[{"op":"add","path":"/spec/containers/0/securityContext","value":{"privileged":true}},
-            {"op":"add","path":"/metadata/annotations/a~1b","value":"c"},{"op":"remove","path":"/x"},{"op":"replace","path":"","value":{}}]"#;
-        assert_eq!(
-            expanded(patch),
-            [
-                r#"{"spec":{"containers":[{"securityContext":{"privileged":true}}]}}"#,
-                r#"{"metadata":{"annotations":{"a/b":"c"}}}"#,
-                "{}"
-            ]
-        );
+    fn paths_are_decoded() {
+        for (uri, expected) in [
+            ("/api/v1/pods?a=%41", &["/api/v1/pods"][..]),
+            ("/api/v1/%70ods", &["/api/v1/pods"]),
+            ("/a%2Fb%2fc+d", &["/a/b/c+d"]),
+            ("/%2565tc/%25", &["/%65tc/%", "/etc/%"]),
+            ("/%ff%", &["/\u{fffd}%"]),
+        ] {
+            let text = format!(r#"{{"requestURI":"{uri}"}}"#);
+            let event = AuditEvent::new(&text, json::members(&text).collect());
+            assert_eq!(View::new(&event).paths().collect::<Vec<_>>(), expected, "{uri}");
+        }
+        assert_eq!(View::new(&AuditEvent::default()).paths().count(), 0);
+    }
+
+    #[test]
+    fn only_a_patch_removes() {
+        for (verb, expected) in [("patch", true), ("update", false)] {
+            let text =
+                format!(r#"{{"verb":"{verb}","requestObject":{{"metadata":{{"a":null}}}}}}"#);
+            let event = AuditEvent::new(&text, json::members(&text).collect());
+            let removed = View::new(&event).removed(&mut |it| it == "metadata.a");
+            assert_eq!(removed, expected, "{verb}");
+        }
+    }
+
+    #[test]
+    fn what_is_copied_is_in_the_answer() {
+        let text = r#"{"verb":"patch","objectRef":{"resource":"pods"},"requestObject":[{"op":"copy","from":"/spec/a","path":"/spec/hostPID"}],
+            "responseObject":{"spec":{"a":true,"hostPID":true}}}"#;
+        let event = AuditEvent::new(text, json::members(text).collect());
+        assert_eq!(View::new(&event).objects(), [r#"{"spec":{"hostPID":true}}"#]);
+        assert_eq!(expanded(event.request_object.unwrap()), [r#"{"spec":{"hostPID":{}}}"#]);
     }
 
     #[test]

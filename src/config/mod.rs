@@ -304,6 +304,7 @@ fn correlation(raw: &raw::RawCorrelation) -> CorrelationSettings {
     let bytes = usize::try_from(raw.memory_bytes_max).unwrap_or(usize::MAX);
     CorrelationSettings {
         state: raw.state.clone(),
+        sync_each_request: raw.sync_each_request,
         limits: correlate::Limits {
             late_max_us: micros(raw.late_max_s),
             quiet_max_us: micros(raw.quiet_max_s),

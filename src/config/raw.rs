@@ -532,6 +532,9 @@ pub enum RawList {
 pub struct RawCorrelation {
     /// A folder for what is remembered. Without one it is forgotten when the process ends.
     pub state: Option<PathBuf>,
+    /// Answer a request only when what correlations remember of it is on the disk (`fdatasync`), so that it outlives the
+    /// machine; otherwise it is there a second later. A request waits for the disk, and for those before it.
+    pub sync_each_request: bool,
     /// How much later than newer ones an event may come (seconds). Correlations tell what happened so much later.
     pub late_max_s: u64,
     /// When no event has come for so long, correlations wait for no earlier one (seconds).
@@ -550,6 +553,7 @@ impl Default for RawCorrelation {
     fn default() -> Self {
         Self {
             state: None,
+            sync_each_request: false,
             late_max_s: 60,
             quiet_max_s: 300,
             memory_bytes_max: 96 << 20,

@@ -1,105 +1,22 @@
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
+    clock::Clocks,
     event::{Event, Input, Key, Shared},
     fired::Fired,
     generations::Generations,
     group::{Over, Told},
+    limits::{Counts, Limits},
     plan::{Plan, Planned},
     table::Table,
     window::{Moment, Taken},
 };
-use crate::rules::{
-    Level,
-    correlation::{COUNT_MAX, Kind, THOUSAND},
-};
-
-/// How much is remembered, and how long is waited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How much later than a newer one an event may come (microseconds).
-    pub late_max_us: i64,
-    /// When nothing has come for so long, nothing is waited for any more (microseconds).
-    pub quiet_max_us: i64,
-    /// Most events that wait for earlier ones.
-    pub held_max: usize,
-    /// Most memory for these (bytes).
-    pub held_bytes_max: usize,
-    /// Most groups of all correlations.
-    pub groups_max: usize,
-    /// Most memory for these (bytes).
-    pub groups_bytes_max: usize,
-    /// Most events of one group, where all of them count.
-    pub group_events_max: usize,
-    /// Most values that all `first_seen` correlations remember.
-    pub values_max: usize,
-    /// Most events that are remembered so as not to count them twice.
-    pub seen_max: usize,
-    /// Most alerts of one correlation in an hour.
-    pub alerts_per_hour_max: usize,
-    /// Most alerts that wait to be stored.
-    pub pending_max: usize,
-}
-
-impl Limits {
-    /// Together some 200 MiB at worst.
-    pub const DEFAULT: Self = Self {
-        late_max_us: 60 * MICROS,
-        quiet_max_us: 300 * MICROS,
-        held_max: 100_000,
-        held_bytes_max: 32 << 20,
-        groups_max: 100_000,
-        groups_bytes_max: 64 << 20,
-        group_events_max: COUNT_MAX,
-        values_max: 1_000_000,
-        seen_max: 500_000,
-        alerts_per_hour_max: 100,
-        pending_max: 1_000,
-    };
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
+use crate::rules::correlation::{Kind, THOUSAND};
 
 const MICROS: i64 = 1_000_000;
 const HOUR_US: i64 = 3600 * MICROS;
-
-/// What happened so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Events taken, each once.
-    pub events: u64,
-    /// Events that came again.
-    pub duplicate: u64,
-    /// Events that came later than the bound.
-    pub late: u64,
-    /// Of these: what could not be used, once for each group.
-    pub too_late: u64,
-    /// Events that were taken before their time: too many were held.
-    pub hurried: u64,
-    /// Groups that were forgotten for want of room.
-    pub evicted_groups: u64,
-    /// Values of `first_seen` that were forgotten for want of room.
-    pub evicted_values: u64,
-    /// Events that one group had no room for.
-    pub cut: u64,
-    /// Alerts.
-    pub fired: u64,
-    /// Matches that were not told: the group was quiet.
-    pub suppressed: u64,
-    /// Matches that were not told: the correlation had too many alerts.
-    pub withheld: u64,
-    /// Alerts that were lost: too many waited to be stored.
-    pub lost: u64,
-}
 
 /// Remembers events and says which alerts they make.
 #[derive(Debug)]
@@ -107,24 +24,15 @@ pub struct Engine {
     pub(super) plan: Arc<Plan>,
     limits: Limits,
     pub(super) memory: Memory,
-    /// When an event came last, by the wall clock.
-    arrived_us: Option<i64>,
 }
 
 /// All that a snapshot holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Memory {
-    /// All events up to here were taken.
-    watermark_us: i64,
-    /// The newest event.
-    newest_us: i64,
-    pub(super) held: BTreeMap<(i64, Key), Shared>,
-    pub(super) held_bytes: usize,
+    pub(super) clocks: Clocks,
     seen: Generations,
     /// One for each correlation.
     pub(super) tables: Vec<Table>,
-    /// When which group is to be looked at without an event.
-    pub(super) timers: BTreeSet<(i64, u32, Key)>,
     touch: u64,
     pub(super) counts: Counts,
     pub(super) fired: VecDeque<Fired>,
@@ -133,13 +41,9 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn new(correlations: usize) -> Self {
         Self {
-            watermark_us: i64::MIN,
-            newest_us: i64::MIN,
-            held: BTreeMap::new(),
-            held_bytes: 0,
+            clocks: Clocks::default(),
             seen: Generations::default(),
             tables: vec![Table::default(); correlations],
-            timers: BTreeSet::new(),
             touch: 0,
             counts: Counts::default(),
             fired: VecDeque::new(),
@@ -152,7 +56,7 @@ impl Engine {
     #[must_use]
     pub fn new(plan: Arc<Plan>, limits: Limits) -> Self {
         let memory = Memory::new(plan.planned.len());
-        Self { plan, limits, memory, arrived_us: None }
+        Self { plan, limits, memory }
     }
 
     /// What is looked for.
@@ -182,13 +86,13 @@ impl Engine {
     /// Events that wait for earlier ones.
     #[must_use]
     pub fn held_count(&self) -> usize {
-        self.memory.held.len()
+        self.memory.clocks.held_count()
     }
 
     /// About how much memory groups and held events take (bytes).
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.memory.held_bytes + self.group_bytes()
+        self.memory.clocks.held_bytes() + self.group_bytes()
     }
 
     /// Alerts that wait to be stored, the oldest first.
@@ -202,20 +106,21 @@ impl Engine {
         self.memory.fired.drain(..count.min(self.memory.fired.len()));
     }
 
-    /// An event of this time went by, whether or not a correlation is about it: time goes on. `now_us` is the wall
-    /// clock, and the events of a clock that is ahead of it do not count.
-    pub fn passed(&mut self, at_us: i64, now_us: i64) {
-        self.arrived_us = Some(now_us);
-        self.memory.newest_us = self.memory.newest_us.max(at_us.min(now_us));
+    /// An event of this time went by, whether or not a correlation is about it: the time of its cluster goes on. `now_us`
+    /// is the wall clock, and the events of a clock that is ahead of it do not count.
+    pub fn passed(&mut self, cluster: &str, at_us: i64, now_us: i64) {
+        let clock = self.memory.clocks.of(cluster);
+        clock.arrived_us = Some(now_us);
+        clock.newest_us = clock.newest_us.max(at_us.min(now_us));
     }
 
     /// Takes an event, and holds it until its turn.
     pub fn observe(&mut self, mut event: Event) {
         event.inputs.sort_by_key(|it| (it.correlation, it.reference, it.is_chained));
         let memory = &mut self.memory;
-        let order = (event.at_us, event.key);
-        let is_late = event.at_us <= memory.watermark_us;
-        if memory.held.contains_key(&order) || is_late && memory.seen.get(&event.key).is_some() {
+        let clock = memory.clocks.of(&event.cluster);
+        let is_late = event.at_us <= clock.watermark_us;
+        if clock.holds(event.at_us, event.key) || is_late && memory.seen.get(&event.key).is_some() {
             memory.counts.duplicate += 1;
             return;
         }
@@ -225,74 +130,82 @@ impl Engine {
             memory.counts.late += 1;
             return self.process(&event);
         }
-        memory.held_bytes += event.0.weight_bytes();
-        memory.held.insert(order, event);
-        while self.memory.held.len() > self.limits.held_max
-            || self.memory.held_bytes > self.limits.held_bytes_max
-        {
+        memory.clocks.hold(event);
+        while self.holds_too_much() {
             self.memory.counts.hurried += 1;
-            if !self.release() {
+            let fullest = self.memory.clocks.fullest();
+            if !fullest.is_some_and(|it| self.release(&it, i64::MAX)) {
                 break;
             }
         }
     }
 
+    fn holds_too_much(&self) -> bool {
+        let clocks = &self.memory.clocks;
+        clocks.held_count() > self.limits.held_max
+            || clocks.held_bytes() > self.limits.held_bytes_max
+    }
+
     /// Time goes on to `now_us`, the wall clock: what has waited long enough is taken.
     pub fn advance(&mut self, now_us: i64) {
-        // Nothing more is told while so much waits to be stored.
-        if self.memory.fired.len() >= self.limits.pending_max {
-            return;
+        for cluster in self.memory.clocks.names() {
+            // Nothing more is told while so much waits to be stored.
+            if self.memory.fired.len() >= self.limits.pending_max {
+                return;
+            }
+            self.advance_cluster(&cluster, now_us);
         }
-        let arrived_us = *self.arrived_us.get_or_insert(now_us);
+    }
+
+    fn advance_cluster(&mut self, cluster: &str, now_us: i64) {
+        let clock = self.memory.clocks.of(cluster);
+        let arrived_us = *clock.arrived_us.get_or_insert(now_us);
         let is_quiet = now_us.saturating_sub(arrived_us) >= self.limits.quiet_max_us;
-        let newest_us = self.memory.newest_us;
+        let newest_us = clock.newest_us;
         if is_quiet {
             // Events that were only delayed are not late for this: they are newer than all that were taken.
             let clock_us = now_us.saturating_sub(self.limits.quiet_max_us);
-            self.take_until(newest_us, clock_us.max(newest_us));
+            self.take_until(cluster, newest_us, clock_us.max(newest_us));
         } else {
             let watermark_us = newest_us.saturating_sub(self.limits.late_max_us);
-            self.take_until(watermark_us, watermark_us);
+            self.take_until(cluster, watermark_us, watermark_us);
         }
     }
 
     /// There are no more events: all are taken, and all windows come to their end.
     pub fn finish(&mut self) {
-        self.take_until(i64::MAX, i64::MAX);
+        for cluster in self.memory.clocks.names() {
+            self.take_until(&cluster, i64::MAX, i64::MAX);
+        }
     }
 
-    fn take_until(&mut self, watermark_us: i64, clock_us: i64) {
-        while self
-            .memory
-            .held
-            .first_key_value()
-            .is_some_and(|((at_us, _), _)| *at_us <= watermark_us)
-        {
-            self.release();
-        }
+    fn take_until(&mut self, cluster: &str, watermark_us: i64, clock_us: i64) {
+        while self.release(cluster, watermark_us) {}
         if watermark_us < i64::MAX {
-            self.memory.watermark_us = self.memory.watermark_us.max(watermark_us);
+            let clock = self.memory.clocks.of(cluster);
+            clock.watermark_us = clock.watermark_us.max(watermark_us);
         }
-        self.run_timers(clock_us);
+        self.run_timers(cluster, clock_us);
     }
 
-    /// Takes the first event that is held.
-    fn release(&mut self) -> bool {
-        let Some(((at_us, _), event)) = self.memory.held.pop_first() else { return false };
-        self.memory.held_bytes = self.memory.held_bytes.saturating_sub(event.0.weight_bytes());
-        self.memory.watermark_us = self.memory.watermark_us.max(at_us);
-        self.process(&event);
-        true
+    /// Takes the first event that is held, if it is not after `until_us`.
+    fn release(&mut self, cluster: &str, until_us: i64) -> bool {
+        let event = self.memory.clocks.release(cluster, until_us);
+        if let Some(event) = &event {
+            self.process(event);
+        }
+        event.is_some()
     }
 
     fn process(&mut self, event: &Shared) {
         let Event { at_us, key, .. } = *event.0;
         // At the same time, events come before deadlines.
-        self.run_timers(at_us.saturating_sub(1));
+        let cluster: &str = &event.0.cluster;
+        self.run_timers(cluster, at_us.saturating_sub(1));
         self.memory.seen.put(key, at_us, i64::MAX, self.limits.seen_max);
         let plan = Arc::clone(&self.plan);
         for (place, planned) in plan.planned.iter().enumerate() {
-            self.drop_over(place, planned, at_us);
+            self.drop_over(place, planned, cluster, at_us);
         }
         let moment = Moment { at_us, key, event };
         // Backwards: of two rules in a row that one event hits, it ends a sequence before it begins one.
@@ -302,11 +215,17 @@ impl Engine {
         self.evict();
     }
 
-    fn drop_over(&mut self, place: usize, planned: &Planned, now_us: i64) {
-        let Some(table) = self.memory.tables.get_mut(place) else { return };
-        while let Some((key, group)) = table.pop_over(planned, now_us) {
+    /// Forgets groups of which nothing counts any more: in this cluster at this time, in others behind their watermarks.
+    fn drop_over(&mut self, place: usize, planned: &Planned, cluster: &str, at_us: i64) {
+        let Memory { tables, clocks, .. } = &mut self.memory;
+        let Some(table) = tables.get_mut(place) else { return };
+        let now_us = |clocks: &Clocks, it: &str| match it == cluster {
+            true => at_us,
+            false => clocks.watermark_us(it),
+        };
+        while let Some((key, group)) = table.pop_over(planned, |it| now_us(clocks, it)) {
             if let (Some(deadline_us), Ok(place)) = (group.deadline_us, u32::try_from(place)) {
-                self.memory.timers.remove(&(deadline_us, place, key));
+                clocks.of(&group.cluster).timers.remove(&(deadline_us, place, key));
             }
         }
     }
@@ -328,7 +247,7 @@ impl Engine {
         if let Some(deadline_us) =
             table.touch(key, planned, cluster, input, moment.at_us, memory.touch)
         {
-            memory.timers.remove(&(deadline_us, correlation, key));
+            memory.clocks.of(cluster).timers.remove(&(deadline_us, correlation, key));
         }
         let entries_max = self.limits.group_events_max;
         let taken = table.with(&key, |group| {
@@ -338,7 +257,7 @@ impl Engine {
             (taken, before, group.deadline_us)
         });
         let Some(((taken, is_cut), before, after)) = taken else { return };
-        self.set_timer(correlation, key, before, after);
+        self.set_timer(cluster, (correlation, key), before, after);
         self.memory.counts.cut += u64::from(is_cut);
         match taken {
             Taken::No => (),
@@ -349,25 +268,33 @@ impl Engine {
         }
     }
 
-    fn set_timer(&mut self, place: u32, key: Key, before: Option<i64>, after: Option<i64>) {
+    fn set_timer(
+        &mut self,
+        cluster: &str,
+        (place, key): (u32, Key),
+        before: Option<i64>,
+        after: Option<i64>,
+    ) {
         if before == after {
             return;
         }
+        let timers = &mut self.memory.clocks.of(cluster).timers;
         if let Some(before) = before {
-            self.memory.timers.remove(&(before, place, key));
+            timers.remove(&(before, place, key));
         }
         if let Some(after) = after {
-            self.memory.timers.insert((after, place, key));
+            timers.insert((after, place, key));
         }
     }
 
-    /// Looks at the groups whose deadline is not after `until_us`.
-    fn run_timers(&mut self, until_us: i64) {
+    /// Looks at the groups of a cluster whose deadline is not after `until_us`.
+    fn run_timers(&mut self, cluster: &str, until_us: i64) {
         let plan = Arc::clone(&self.plan);
-        while let Some((deadline_us, correlation, key)) =
-            self.memory.timers.first().copied().filter(|it| it.0 <= until_us)
+        let is_due = |it: &(i64, u32, Key)| it.0 <= until_us;
+        while let timers = &mut self.memory.clocks.of(cluster).timers
+            && let Some((deadline_us, correlation, key)) = timers.first().copied().filter(is_due)
         {
-            self.memory.timers.pop_first();
+            timers.pop_first();
             let place = correlation as usize;
             let Some(planned) = plan.planned.get(place) else { continue };
             let Some(table) = self.memory.tables.get_mut(place) else { continue };
@@ -377,7 +304,7 @@ impl Engine {
                 (over, group.deadline_us)
             });
             let Some((over, after)) = over else { continue };
-            self.set_timer(correlation, key, None, after);
+            self.set_timer(cluster, (correlation, key), None, after);
             for Over { key: of_event, event, told } in over {
                 self.matched(&plan, place, key, deadline_us, of_event, event.as_ref(), Some(told));
             }
@@ -397,7 +324,7 @@ impl Engine {
         told: Option<Told>,
     ) {
         let Some(planned) = plan.planned.get(place) else { return };
-        if planned.level > Level::Informational {
+        if planned.is_told {
             self.tell(planned, place, key, at_us, of_event, told);
         }
         let Some(event) = event else { return };
@@ -447,7 +374,7 @@ impl Engine {
                 withheld,
                 told: events,
             });
-            group.quiet_until_us = at_us.saturating_add(planned.span_us);
+            group.quiet_until_us = at_us.saturating_add(planned.quiet_us);
         });
         match told_of_group {
             Some(fired) => self.fire(place, fired),
@@ -489,7 +416,7 @@ impl Engine {
         let Some(table) = tables.get_mut(place) else { return };
         let learn_us = i64::from(planned.correlation.learn_s) * MICROS;
         let learns_until_us =
-            *table.learns_until_us.get_or_insert(moment.at_us.saturating_add(learn_us));
+            table.learns_until_us(&moment.event.0.cluster, moment.at_us, learn_us);
         let stale_us = moment.at_us.saturating_sub(planned.span_us);
         let mut new: Vec<Box<str>> = Vec::new();
         let mut is_new = false;
@@ -506,7 +433,7 @@ impl Engine {
         if !is_new || moment.at_us < learns_until_us {
             return;
         }
-        if planned.level > Level::Informational {
+        if planned.is_told {
             if is_full(table, moment.at_us, self.limits.alerts_per_hour_max) {
                 table.withheld += 1;
                 counts.withheld += 1;
@@ -553,8 +480,11 @@ impl Engine {
             let Some(((_, key), place)) = oldest else { return };
             let group = self.memory.tables.get_mut(place).and_then(|it| it.remove(&key));
             let place = u32::try_from(place).unwrap_or(u32::MAX);
-            if let Some(deadline_us) = group.and_then(|it| it.deadline_us) {
-                self.memory.timers.remove(&(deadline_us, place, key));
+            if let Some(group) = group
+                && let Some(deadline_us) = group.deadline_us
+            {
+                let clock = self.memory.clocks.of(&group.cluster);
+                clock.timers.remove(&(deadline_us, place, key));
             }
             self.memory.counts.evicted_groups += 1;
         }

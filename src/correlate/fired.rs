@@ -6,7 +6,7 @@ use super::{
     event::{Event, Key, Shared},
     plan::Planned,
 };
-use crate::rules::correlation::{ReasonPart, THOUSAND};
+use crate::rules::correlation::{Grouping, ReasonPart, THOUSAND};
 
 /// An alert of a correlation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,17 @@ impl Fired {
                 format!("{sign}{whole}.{rest:03}").trim_end_matches('0').to_owned()
             }
         }
+    }
+
+    /// The namespace of its group; empty if it is grouped by none.
+    #[must_use]
+    pub fn namespace(&self, planned: &Planned) -> &str {
+        let is_namespace = |it: &Grouping| {
+            matches!(it.name.as_str(), "objectRef.namespace" | "orchestrator.namespace")
+        };
+        let place = planned.correlation.group_by.iter().position(is_namespace);
+        let value = place.and_then(|it| self.group.get(it)?.as_deref());
+        value.unwrap_or_default()
     }
 
     /// The sentence for a person.

@@ -1,6 +1,7 @@
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
+    clock::CLOCKS_MAX,
     tests::{ALL, LIMITS, SECOND, Seen, ended, observe, ordered, plan},
     *,
 };
@@ -56,7 +57,7 @@ fn many_groups_stay_in_the_bound_and_the_oldest_go_first() {
     for number in 0..30_000 {
         let at_us = i64::try_from(number).unwrap();
         for event in [event(number, at_us, &plan), event(0, at_us, &plan)] {
-            engine.passed(at_us, at_us);
+            engine.passed("", at_us, at_us);
             engine.observe(Event {
                 key: Key::of(&[&at_us.to_string(), &format!("{:?}", event.inputs)]),
                 ..event
@@ -97,7 +98,7 @@ fn values_are_counted_without_a_look_at_all_of_them() {
         };
         let inputs = plan.inputs(&[0], &mut read);
         engine.observe(Event { inputs, ..event(number, at_us, &plan) });
-        engine.passed(at_us, at_us + 40 * SECOND);
+        engine.passed("", at_us, at_us + 40 * SECOND);
         engine.advance(at_us);
     }
     let (fired, counts) = ended(engine);
@@ -232,6 +233,37 @@ fn clusters_and_missing_fields_are_groups_of_their_own() {
 }
 
 #[test]
+fn clusters_without_clocks_of_their_own_share_one() {
+    let plan = plan(&[COUNT]);
+    let limits = Limits {
+        held_max: 10_000,
+        held_bytes_max: 16 << 20,
+        groups_max: 10_000,
+        groups_bytes_max: 16 << 20,
+        alerts_per_hour_max: 10_000,
+        pending_max: 10_000,
+        ..LIMITS
+    };
+    let mut engine = Engine::new(Arc::clone(&plan), limits);
+    let clusters: Vec<String> = (0..CLOCKS_MAX + 100).map(|it| it.to_string()).collect();
+    for round in 0..3 {
+        for (place, cluster) in clusters.iter().enumerate() {
+            let number = (round * clusters.len() + place) as u64;
+            let one = event(0, (100 + round as i64) * SECOND, &plan);
+            let key = Key::of(&[&number.to_string()]);
+            engine.passed(cluster, one.at_us, one.at_us);
+            engine.observe(Event { key, cluster: cluster.as_str().into(), ..one });
+        }
+    }
+    assert_eq!(engine.memory.clocks.names().len(), CLOCKS_MAX + 1);
+    engine.advance(200 * SECOND);
+    let (fired, counts) = ended(engine);
+    assert_eq!((counts.late, counts.events), (0, 3 * clusters.len() as u64));
+    let told: HashSet<&str> = fired.iter().map(|it| &*it.cluster).collect();
+    assert_eq!(told.len(), clusters.len(), "each has its alert");
+}
+
+#[test]
 fn a_broken_snapshot_says_so() {
     let plan = plan(ALL);
     let mut engine = Engine::new(Arc::clone(&plan), LIMITS);
@@ -241,6 +273,8 @@ fn a_broken_snapshot_says_so() {
     }
     let bytes = engine.snapshot().unwrap();
     let restore = |bytes: &[u8]| Engine::restore(Arc::clone(&plan), LIMITS, bytes);
+    // What came when by the wall clock is of the process.
+    engine.memory.clocks.all().for_each(|it| it.arrived_us = None);
     assert_eq!(restore(&bytes).unwrap().memory, engine.memory);
     for cut in (0..bytes.len()).step_by(397) {
         assert!(restore(&bytes[..cut]).is_err());
@@ -267,14 +301,14 @@ fn a_changed_rule_starts_afresh_and_others_go_on() {
         plan(&[&ABSENCE.replace("10s", "11s"), VALUES, &COUNT.replace("title: t", "title: new")]);
     let restored = Engine::restore(Arc::clone(&after), LIMITS, &bytes).unwrap();
     // Rules that are read again while it runs: the same, without a copy.
-    let mut engine = engine.with_plan(after);
-    assert_eq!(engine.memory, restored.memory);
-    observe(&mut engine, seen(102), 102 * SECOND);
-    let (fired, _) = ended(engine);
-    // The changed absence knows only of what came after.
-    let told: Vec<_> =
-        fired.iter().map(|it| (it.correlation.as_ref(), it.at_us / SECOND)).collect();
-    assert_eq!(told, [("a", 10), ("count", 102), ("a", 113)]);
+    for mut engine in [restored, engine.with_plan(after)] {
+        observe(&mut engine, seen(102), 102 * SECOND);
+        let (fired, _) = ended(engine);
+        // The changed absence knows only of what came after.
+        let told: Vec<_> =
+            fired.iter().map(|it| (it.correlation.as_ref(), it.at_us / SECOND)).collect();
+        assert_eq!(told, [("a", 10), ("count", 102), ("a", 113)]);
+    }
 }
 
 #[test]
@@ -283,7 +317,7 @@ fn alerts_wait_until_they_are_stored() {
     let mut engine = Engine::new(Arc::clone(&plan), Limits { pending_max: 3, ..LIMITS });
     for number in 0..50 {
         let at_us = i64::try_from(number).unwrap() * SECOND;
-        engine.passed(at_us, at_us);
+        engine.passed("", at_us, at_us);
         engine.observe(event(number, at_us, &plan));
         engine.advance(at_us);
     }
@@ -293,7 +327,7 @@ fn alerts_wait_until_they_are_stored() {
     let bytes = engine.snapshot().unwrap();
     let mut engine = Engine::restore(plan, LIMITS, &bytes).unwrap();
     engine.advance(49 * SECOND);
-    engine.passed(49 * SECOND, 49 * SECOND);
+    engine.passed("", 49 * SECOND, 49 * SECOND);
     let (fired, counts) = ended(engine);
     assert_eq!((fired.len(), counts.lost, counts.fired), (37, 0, 40));
 }

@@ -1,8 +1,8 @@
 //! What several events mean together: [`crate::rules::correlation`] says what is looked for, this room remembers and
 //! counts. No I/O, no clock, nothing of how events come or alerts go.
 //!
-//! **The alerts are a function of the set of events, not of how they came.** Events are held until no earlier one can
-//! come any more ([`Limits::late_max_us`] behind the newest), and then taken in the order of their time, each once: a
+//! **The alerts are a function of the set of events, not of how they came.** Events are held until no earlier one of
+//! their cluster can come any more ([`Limits::late_max_us`] behind its newest: clusters have clocks of their own), and then taken in the order of their time, each once: a
 //! stream that is shuffled within that bound, doubled, cut into other batches, or stopped and taken up again from a
 //! snapshot gives the same alerts as the ordered one. What comes later than the bound is counted, and used if its
 //! group has not gone further.
@@ -24,21 +24,24 @@
 //!
 //! **Memory** is bounded by [`Limits`]. What was not touched for longest goes first, and is counted.
 
+mod clock;
 mod closed;
 mod engine;
 mod event;
 mod fired;
 mod generations;
 mod group;
+mod limits;
 mod plan;
 mod sequence;
 mod state;
 mod table;
 mod window;
 
-pub use engine::{Counts, Engine, Limits};
+pub use engine::Engine;
 pub use event::{Event, Evidence, Input, Key, VALUES_MAX, kept};
 pub use fired::Fired;
+pub use limits::{Counts, Limits};
 pub use plan::{BaseRule, Need, Plan, Planned};
 pub use state::BrokenState;
 pub use window::EVENTS_TOLD_MAX;

@@ -8,7 +8,7 @@ use crate::rules::{
 use super::event::{Input, Key, VALUES_MAX, kept};
 
 /// All correlations, and what each rule means to them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     pub(super) planned: Vec<Planned>,
     /// Where correlations are, by what their state depends on.
@@ -18,12 +18,16 @@ pub struct Plan {
 }
 
 /// A correlation whose rules are found.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Planned {
     /// As it is written.
     pub correlation: Correlation,
     /// How bad it is.
     pub level: Level,
+    /// Whether it is told, or only seen by other correlations.
+    pub is_told: bool,
+    /// How long a group that was told is quiet (microseconds).
+    pub quiet_us: i64,
     /// What its rules are.
     pub(super) references: Vec<Reference>,
     /// What its state depends on.
@@ -84,10 +88,13 @@ impl Plan {
         for it in &correlations {
             let references: Vec<_> =
                 it.rules.iter().map(|name| names.find(name, it)).collect::<Result<_, _>>()?;
+            let span_us = i64::from(it.timespan_s) * MICROS;
             planned.push(Planned {
                 level: it.level.unwrap_or(Level::Medium),
+                is_told: true,
+                quiet_us: span_us,
                 hash: content(it, &references, &correlations, rules),
-                span_us: i64::from(it.timespan_s) * MICROS,
+                span_us,
                 references,
                 correlation: it.clone(),
             });
@@ -102,6 +109,9 @@ impl Plan {
         let parents = plan.parents();
         plan.check_ways(&parents, rules)?;
         plan.settle_levels();
+        for it in &mut plan.planned {
+            it.is_told = it.level > Level::Informational;
+        }
         let mut told = HashSet::new();
         for place in 0..plan.planned.len() {
             plan.add_needs(place, rules, &parents, &mut told);
@@ -113,6 +123,14 @@ impl Plan {
     #[must_use]
     pub fn correlations(&self) -> &[Planned] {
         &self.planned
+    }
+
+    /// The same correlations, told otherwise: what they remember stays theirs.
+    #[must_use]
+    pub fn adjusted(&self, adjust: impl FnMut(&mut Planned)) -> Self {
+        let mut plan = self.clone();
+        plan.planned.iter_mut().for_each(adjust);
+        plan
     }
 
     /// What is wanted of an event that hits the rule at this place.

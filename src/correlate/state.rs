@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
-    engine::{Engine, Limits, Memory},
+    engine::{Engine, Memory},
     event::Key,
+    limits::Limits,
     plan::Plan,
     table::Table,
 };
@@ -25,7 +26,7 @@ pub enum BrokenState {
 }
 
 /// What a snapshot begins with: this form of it, and no other.
-const MAGIC: &[u8; 16] = b"k8scop-correl-01";
+const MAGIC: &[u8; 16] = b"k8scop-correl-02";
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot<'m> {
@@ -89,9 +90,11 @@ fn fitted(mut memory: Memory, before: &[(String, Key)], plan: &Plan) -> Memory {
         }
     }
     memory.tables = tables;
-    let timers = memory.timers.into_iter();
-    memory.timers =
-        timers.filter_map(|(at, place, key)| Some((at, places.get(place)?, key))).collect();
+    for clock in memory.clocks.all() {
+        let timers = std::mem::take(&mut clock.timers).into_iter();
+        let moved = timers.filter_map(|(at, place, key)| Some((at, places.get(place)?, key)));
+        clock.timers = moved.collect();
+    }
     memory
 }
 

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    clock::{CLOCKS_MAX, NAMELESS},
     event::{Input, Key},
     generations::Generations,
     group::Group,
@@ -18,8 +19,8 @@ pub(super) struct Table {
     bytes: usize,
     /// `first_seen`: what was seen when.
     pub(super) seen: Generations,
-    /// `first_seen`: until when nothing is told.
-    pub(super) learns_until_us: Option<i64>,
+    /// `first_seen`: until when nothing is told of a cluster.
+    learns_until_us: BTreeMap<Box<str>, i64>,
     /// When alerts were raised, as far as it matters.
     pub(super) told_us: VecDeque<i64>,
     pub(super) withheld: u64,
@@ -84,10 +85,25 @@ impl Table {
         self.order.first_key_value().map(|(touch, key)| (*touch, *key))
     }
 
-    /// Takes the oldest group out if nothing of it counts at this time.
-    pub(super) fn pop_over(&mut self, planned: &Planned, now_us: i64) -> Option<(Key, Group)> {
+    /// Takes the oldest group out if nothing of it counts at the time of its cluster.
+    pub(super) fn pop_over(
+        &mut self,
+        planned: &Planned,
+        now_us: impl Fn(&str) -> i64,
+    ) -> Option<(Key, Group)> {
         let (_, key) = self.oldest()?;
-        self.groups.get(&key).filter(|it| it.over_us(planned) <= now_us)?;
+        self.groups.get(&key).filter(|it| it.over_us(planned) <= now_us(&it.cluster))?;
         Some((key, self.remove(&key)?))
+    }
+
+    /// Until when nothing is told of a cluster: for a time from its first event on.
+    pub(super) fn learns_until_us(&mut self, cluster: &str, at_us: i64, learn_us: i64) -> i64 {
+        let is_full = self.learns_until_us.len() >= CLOCKS_MAX;
+        let name = match is_full && !self.learns_until_us.contains_key(cluster) {
+            true => NAMELESS,
+            false => cluster,
+        };
+        let until_us = self.learns_until_us.entry(name.into());
+        *until_us.or_insert(at_us.saturating_add(learn_us))
     }
 }

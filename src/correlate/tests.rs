@@ -85,7 +85,7 @@ fn events() -> impl Strategy<Value = Vec<Seen>> {
 
 pub(super) fn observe(engine: &mut Engine, seen: Seen, now_us: i64) {
     let event = seen.event(&Arc::clone(engine.plan()));
-    engine.passed(event.at_us, now_us);
+    engine.passed(&event.cluster, event.at_us, now_us);
     engine.observe(event);
 }
 
@@ -200,6 +200,50 @@ proptest! {
             prop_assert_eq!(fired, expected, "{}", title);
         }
         prop_assert_eq!(counts.fired, all.len() as u64);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..ProptestConfig::default() })]
+    /// A cluster whose log comes any time later than that of another has the alerts that it has alone.
+    #[test]
+    fn clusters_do_not_wait_for_each_other(
+        here in events(),
+        there in events(),
+        ways in prop::collection::vec(way(), 1..40),
+        behind_s in 0_i64..1000,
+    ) {
+        let plan = plan(ALL);
+        let come = |events: &[Seen], cluster, behind_s| {
+            let ways = ways.iter().cycle();
+            let each = events.iter().zip(ways).map(|(it, way)| (it.at_s + behind_s + way.0, *it, cluster, way.2, way.3));
+            each.collect::<Vec<_>>()
+        };
+        let run = |mut arrivals: Vec<(i64, Seen, &str, bool, bool)>| {
+            arrivals.sort_by_key(|it| it.0);
+            let mut engine = Engine::new(Arc::clone(&plan), LIMITS);
+            for (now_s, seen, cluster, cut, stop) in arrivals {
+                let event = Event { cluster: cluster.into(), ..seen.event(&plan) };
+                engine.passed(cluster, event.at_us, now_s * SECOND);
+                engine.observe(event);
+                if cut {
+                    engine.advance(now_s * SECOND);
+                }
+                if stop {
+                    let bytes = engine.snapshot().unwrap();
+                    engine = Engine::restore(Arc::clone(&plan), LIMITS, &bytes).unwrap();
+                }
+            }
+            ended(engine)
+        };
+        let mut both = come(&here, "here", 0);
+        both.extend(come(&there, "there", behind_s));
+        let (fired, counts) = run(both);
+        prop_assert_eq!((counts.late, counts.hurried, counts.withheld), (0, 0, 0));
+        for (cluster, events) in [("here", &here), ("there", &there)] {
+            let of_cluster: Vec<Fired> = fired.iter().filter(|it| &*it.cluster == cluster).cloned().collect();
+            prop_assert_eq!(of_cluster, run(come(events, cluster, 0)).0, "{}", cluster);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Correlator, lock};
 use crate::{
     bulk::OutgoingBatch,
     classify::{Correlated, write_correlated},
-    correlate::{Engine, Fired, Key, Planned},
+    correlate::{Engine, Fired, Key, Plan, Planned},
     forward::{Delivery, Passed, may_pass_later},
     json,
     prepare::{AlertTarget, DATASET_ALERTS, namespace},
@@ -33,31 +33,35 @@ impl Correlator {
     pub(super) fn pending(&self, engine: &mut Engine, now: Timestamp) -> Vec<Pending> {
         let plan = std::sync::Arc::clone(engine.plan());
         // Those of correlations that are gone, or not the same, have nothing to say any more.
-        let planned = |fired: &Fired| {
-            plan.correlations().iter().find(|it| *it.correlation.id == *fired.correlation)
-        };
-        let gone = engine.fired().iter().take_while(|it| planned(it).is_none()).count();
+        let gone = engine.fired().iter().take_while(|it| planned(&plan, it).is_none()).count();
         if gone > 0 {
             tracing::warn!(gone, "alerts of correlations that are gone are not stored");
             self.metrics.correlation_alerts.with_label_values(&["lost"]).inc_by(gone as u64);
             engine.stored(gone);
         }
         // What is not bad enough is no alert; it is counted with the matches.
-        let is_alert = |it: &Planned| self.alerting.is_alert(it.level);
-        let low = engine.fired().iter().map_while(planned).take_while(|it| !is_alert(it)).count();
+        let grade = |planned: &Planned, fired: &Fired| {
+            self.alerting.grade(planned, fired.namespace(planned), &fired.cluster)
+        };
+        let is_low = |fired: &&Fired| {
+            planned(&plan, fired).is_some_and(|it| !self.alerting.is_alert(grade(it, fired).level))
+        };
+        let low = engine.fired().iter().take_while(is_low).count();
         engine.stored(low);
-        let known = engine.fired().iter().map_while(|fired| Some((fired, planned(fired)?)));
-        let known = known.take_while(|(_, planned)| is_alert(planned));
-        let known = known.take(BATCH_MAX);
+        let known = engine.fired().iter().take_while(|it| !is_low(it));
         known
+            .take(BATCH_MAX)
+            .map_while(|fired| Some((fired, planned(&plan, fired)?)))
             .map(|(fired, planned)| {
+                let grade = grade(planned, fired);
                 let index = fired.events().last().map(|it| &*it.evidence.index);
                 let of_events = index.and_then(|it| namespace(it, &[]));
                 let namespace = of_events.as_deref().unwrap_or(&self.namespace);
-                let routed = self.alerting.route(planned.level).map(str::to_owned);
+                let routed = self.alerting.route(grade.level).map(str::to_owned);
                 let index = routed.unwrap_or_else(|| index_of(&self.target, namespace, fired));
                 let data_stream = index.strip_prefix("logs-").and_then(|it| it.split_once('-'));
-                let alert = Correlated { planned, fired, data_stream, now };
+                let (severity, risk_score) = (grade.level.severity(), grade.risk_score);
+                let alert = Correlated { planned, fired, severity, risk_score, data_stream, now };
                 let mut lines = action(&index, fired);
                 write_correlated(&alert, &mut lines);
                 lines.push('\n');
@@ -113,6 +117,11 @@ impl Correlator {
         self.work().engine.stored(settled);
         settled == pending.len()
     }
+}
+
+/// The correlation that an alert is of.
+fn planned<'p>(plan: &'p Plan, fired: &Fired) -> Option<&'p Planned> {
+    plan.correlations().iter().find(|it| *it.correlation.id == *fired.correlation)
 }
 
 fn index_of(target: &AlertTarget, namespace: &str, fired: &Fired) -> String {

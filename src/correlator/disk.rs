@@ -2,9 +2,11 @@
 //!
 //! `snapshot.N` holds all that the journals before `journal.N` told. A new journal begins before its snapshot is
 //! written, so that at every moment a snapshot and the journals from its number on hold everything. What is taken is
-//! written to the journal without waiting for the disk: it outlives the process.
+//! written to the journal without waiting for the disk: it outlives the process. The journal is on the disk a second
+//! later, or, with `correlation.sync_each_request`, before the request is answered: then it outlives the machine, too.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -21,13 +23,16 @@ use crate::correlate::{Engine, Event, Key, Limits, Plan};
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) now_us: i64,
-    pub(super) newest_us: i64,
+    /// Of each cluster of which something came: its newest event.
+    pub(super) newest_us: BTreeMap<Box<str>, i64>,
     pub(super) events: Vec<Event>,
 }
 
 /// Takes what a request brought.
 pub(super) fn apply(engine: &mut Engine, record: &Record) {
-    engine.passed(record.newest_us, record.now_us);
+    for (cluster, newest_us) in &record.newest_us {
+        engine.passed(cluster, *newest_us, record.now_us);
+    }
     for event in &record.events {
         engine.observe(event.clone());
     }
@@ -40,6 +45,10 @@ pub(super) struct Disk {
     number: u64,
     journal: File,
     journal_bytes: u64,
+    /// Whether each record is waited for until it is on the disk.
+    syncs: bool,
+    /// Whether some of the journal may not be on the disk yet.
+    is_ahead: bool,
     /// When a failure was told.
     told: Option<Instant>,
     /// Held as long as we write: two processes would count each other's events.
@@ -63,6 +72,7 @@ impl Disk {
         dir: PathBuf,
         plan: Arc<Plan>,
         limits: Limits,
+        syncs: bool,
     ) -> Result<(Engine, Self, u64), StateError> {
         let failed = |source| StateError { path: dir.clone(), source };
         fs::create_dir_all(&dir).map_err(failed)?;
@@ -102,8 +112,16 @@ impl Disk {
         let last = snapshots.iter().chain(&journals).max().copied().unwrap_or(0);
         let number = last + 1;
         let journal = create(&path(&dir, JOURNAL, number)).map_err(failed)?;
-        let mut disk =
-            Self { dir: dir.clone(), number, journal, journal_bytes: 0, told: None, _lock: lock };
+        let mut disk = Self {
+            dir: dir.clone(),
+            number,
+            journal,
+            journal_bytes: 0,
+            syncs,
+            is_ahead: false,
+            told: None,
+            _lock: lock,
+        };
         disk.save(&engine).map_err(failed)?;
         Ok((engine, disk, errors))
     }
@@ -121,7 +139,21 @@ impl Disk {
             return Err(error);
         }
         self.journal_bytes += bytes.len() as u64;
-        Ok(())
+        match self.syncs {
+            true => self.journal.sync_data(),
+            false => {
+                self.is_ahead = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// The journal, if some of it may not be on the disk yet. Whoever takes it syncs it, and holds nobody up meanwhile.
+    pub(super) fn ahead(&mut self) -> io::Result<Option<File>> {
+        match std::mem::take(&mut self.is_ahead) {
+            true => self.journal.try_clone().map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Writes all that is remembered, and begins a new journal.
@@ -129,7 +161,7 @@ impl Disk {
         let bytes = engine.snapshot().map_err(io::Error::other)?;
         let number = self.number + 1;
         self.journal = create(&path(&self.dir, JOURNAL, number))?;
-        (self.number, self.journal_bytes) = (number, 0);
+        (self.number, self.journal_bytes, self.is_ahead) = (number, 0, false);
         let (new, snapshot) = (self.dir.join("new"), path(&self.dir, SNAPSHOT, number));
         let mut file = File::create(&new)?;
         file.write_all(&bytes)?;

@@ -5,11 +5,9 @@ mod alerts;
 mod disk;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -32,6 +30,8 @@ use crate::{
 pub struct CorrelationSettings {
     /// The folder of what is remembered.
     pub state: Option<PathBuf>,
+    /// Whether a request is answered only when what it brought is on the disk.
+    pub sync_each_request: bool,
     /// How much.
     pub limits: Limits,
 }
@@ -70,8 +70,8 @@ pub struct Parts {
 pub struct Correlator {
     work: Mutex<Work>,
     limits: Limits,
-    /// The newest event that went by since time last went on (microseconds since 1970).
-    newest_us: AtomicI64,
+    /// The newest event of each cluster that went by since time last went on (microseconds since 1970).
+    newest_us: Mutex<BTreeMap<Box<str>, i64>>,
     /// What the last shipper showed whose events are stored: where we have no credentials, alerts go with these.
     authorization: Mutex<Option<HeaderValue>>,
     forwarder: Arc<Forwarder>,
@@ -94,16 +94,16 @@ struct Work {
 const TICK: Duration = Duration::from_secs(1);
 /// How often what is remembered is written whole.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
-const NOTHING: i64 = i64::MIN;
 
 impl Correlator {
     /// Takes up what the folder holds. What cannot be read is told, and forgotten.
     pub fn open(parts: Parts) -> Result<Self, StateError> {
         let Parts { plan, settings, forwarder, target, alerting, namespace, metrics } = parts;
-        let limits = settings.limits;
+        let (limits, plan) = (settings.limits, Arc::new(alerting.adjusted(&plan)));
         let (engine, disk) = match settings.state {
             Some(dir) => {
-                let (engine, disk, errors) = Disk::open(dir, plan, limits)?;
+                let (engine, disk, errors) =
+                    Disk::open(dir, plan, limits, settings.sync_each_request)?;
                 metrics.correlation_state_errors.inc_by(errors);
                 (engine, Some(disk))
             }
@@ -120,7 +120,7 @@ impl Correlator {
         Ok(Self {
             work: Mutex::new(Work { engine, disk, counted }),
             limits,
-            newest_us: AtomicI64::new(NOTHING),
+            newest_us: Mutex::default(),
             authorization: Mutex::new(None),
             forwarder,
             target,
@@ -131,23 +131,28 @@ impl Correlator {
     }
 
     /// Other correlations: those that are the same go on.
-    pub fn uses(&self, plan: &Arc<Plan>) {
+    pub fn uses(&self, plan: &Plan) {
         let mut work = self.work();
-        let empty = Engine::new(Arc::clone(plan), self.limits);
+        let plan = Arc::new(self.alerting.adjusted(plan));
+        let empty = Engine::new(Arc::clone(&plan), self.limits);
         let before = std::mem::replace(&mut work.engine, empty);
-        work.engine = before.with_plan(Arc::clone(plan));
+        work.engine = before.with_plan(plan);
     }
 
-    /// Takes events that are stored; the newest of all that came with them happened at `newest_us`. What it takes is on
-    /// its way to the disk when this returns: it outlives the process, if not the machine.
+    /// Takes events that are stored; the newest of all of a cluster that came with them happened at `newest_us`. What it takes is on
+    /// its way to the disk when this returns, and there a second later; with `sync_each_request` it is there.
     pub async fn observe(
         self: &Arc<Self>,
         events: Vec<Event>,
-        newest_us: i64,
+        newest_us: BTreeMap<Box<str>, i64>,
         authorization: Option<&HeaderValue>,
     ) {
         if events.is_empty() {
-            self.newest_us.fetch_max(newest_us, Ordering::Relaxed);
+            let mut passed = lock(&self.newest_us);
+            for (cluster, newest_us) in newest_us {
+                let before = passed.entry(cluster).or_insert(newest_us);
+                *before = newest_us.max(*before);
+            }
             return;
         }
         if let Some(authorization) = authorization {
@@ -170,8 +175,7 @@ impl Correlator {
             && let Err(error) = disk.append(record)
         {
             // They are stored, and seen: only a kill would lose them here.
-            self.metrics.correlation_state_errors.inc();
-            disk.tell(&error);
+            self.failed(Some(disk), &error);
         }
         disk::apply(engine, record);
     }
@@ -212,27 +216,39 @@ impl Correlator {
     /// Lets time go on, and gives back alerts that are to be stored.
     fn tick(&self, is_due: bool) -> Vec<alerts::Pending> {
         let now = Timestamp::now();
-        let newest_us = self.newest_us.swap(NOTHING, Ordering::Relaxed);
+        let passed = std::mem::take(&mut *lock(&self.newest_us));
         let mut work = self.work();
         if work.engine.plan().is_empty() {
             return Vec::new();
         }
-        if newest_us != NOTHING {
-            work.engine.passed(newest_us, now.as_microsecond());
+        for (cluster, newest_us) in passed {
+            work.engine.passed(&cluster, newest_us, now.as_microsecond());
         }
         work.engine.advance(now.as_microsecond());
         if is_due {
             self.save(&mut work);
         }
         self.count(&mut work);
-        self.pending(&mut work.engine, now)
+        let pending = self.pending(&mut work.engine, now);
+        let ahead = work.disk.as_mut().map_or(Ok(None), Disk::ahead);
+        drop(work);
+        if let Err(error) = ahead.and_then(|it| it.map_or(Ok(()), |it| it.sync_data())) {
+            self.failed(self.work().disk.as_mut(), &error);
+        }
+        pending
+    }
+
+    fn failed(&self, disk: Option<&mut Disk>, error: &std::io::Error) {
+        self.metrics.correlation_state_errors.inc();
+        if let Some(disk) = disk {
+            disk.tell(error);
+        }
     }
 
     fn save(&self, work: &mut Work) {
         let Work { engine, disk: Some(disk), .. } = work else { return };
         if let Err(error) = disk.save(engine) {
-            self.metrics.correlation_state_errors.inc();
-            disk.tell(&error);
+            self.failed(Some(disk), &error);
         }
     }
 

@@ -64,7 +64,7 @@ impl Alert {
             time: when.text.clone(),
             severity: level.name(),
             rule: RuleName { id: rule.id.clone(), title: rule.title.clone() },
-            reason: cut(&classify::sentence(event, &rule.reason)),
+            reason: cut(&classify::reason(event, rule)),
             user: own(&event.user_name),
             // The others may be chosen by the client.
             source_ip: own(&event.peer_ip),
@@ -85,7 +85,7 @@ impl Alert {
     }
 
     /// That of several events; it stands where the last of them does.
-    pub(super) fn correlated(planned: &Planned, fired: &Fired) -> Self {
+    pub(super) fn correlated(planned: &Planned, level: Level, fired: &Fired) -> Self {
         let cut = |it: &str| unwrap::cut(it).to_owned();
         let last = fired.events().last().map(|it| &it.evidence);
         let mut people: Vec<&str> = fired.events().map(|it| &*it.evidence.user).collect();
@@ -95,7 +95,7 @@ impl Alert {
         let it = &planned.correlation;
         Self {
             time: at.to_string(),
-            severity: planned.level.name(),
+            severity: level.name(),
             rule: RuleName { id: it.id.clone(), title: it.title.clone() },
             reason: cut(&fired.reason(planned)),
             user: user.filter(|it| !it.is_empty()).map(cut),

@@ -222,7 +222,7 @@ fn hit(core: &Core, found: &Found<'_>, place: usize) -> Option<Hit> {
         title: rule.title.clone(),
         level: level.name(),
         alert: core.policy.alerting.is_alert(level),
-        reason: classify::sentence(event, &rule.reason),
+        reason: classify::reason(event, rule),
         why: why.into_iter().map(Into::into).collect(),
     })
 }

@@ -112,7 +112,10 @@ pub fn scan(
         written: 0,
         left_out: 0,
         is_hit: false,
-        engine: Engine::new(Arc::clone(core.classifier.plan()), LIMITS),
+        engine: Engine::new(
+            Arc::new(core.policy.alerting.adjusted(core.classifier.plan())),
+            LIMITS,
+        ),
         documents: 0,
         error: None,
     };
@@ -269,11 +272,16 @@ impl Scan<'_> {
             else {
                 continue;
             };
-            self.is_hit |= self.options.fail_on.is_some_and(|it| planned.level >= it);
-            if planned.level >= self.options.severity_min {
+            let alerting = &self.core.policy.alerting;
+            let level = alerting.grade(planned, fired.namespace(planned), &fired.cluster).level;
+            if !alerting.is_alert(level) {
+                continue;
+            }
+            self.is_hit |= self.options.fail_on.is_some_and(|it| level >= it);
+            if level >= self.options.severity_min {
                 let of_plan = self.core.classifier.rules().len() + place;
-                self.counts.alert(of_plan, planned.level);
-                self.tell(Alert::correlated(planned, &fired));
+                self.counts.alert(of_plan, level);
+                self.tell(Alert::correlated(planned, level, &fired));
             }
         }
     }

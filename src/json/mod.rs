@@ -12,7 +12,7 @@ mod text;
 pub use filter::{FILTER_BYTES_MAX, FILTER_NAMES_MAX, Filter, FilterError};
 pub use pretty::pretty;
 pub use scan::{
-    DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Member, check, elements, first, get, kind, member,
-    members, object,
+    DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Member, check, elements, first, get, get_each, kind,
+    member, members, object,
 };
-pub use text::{decode, push_string, string, unescape_into};
+pub use text::{decode, plainest, push_string, string, unescape_into, written};

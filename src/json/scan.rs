@@ -168,65 +168,171 @@ pub fn first(text: &str, depth_max: usize) -> Result<(&str, &str), JsonError> {
 
 /// Goes through the members of an object that was checked before; none for any other value.
 pub fn members(object_text: &str) -> Members<'_> {
-    Members { scanner: opened(object_text, Kind::Object) }
+    Members { checked: Checked::open(object_text, b'{') }
 }
 
 /// Goes through the elements of an array that was checked before; none for any other value.
 pub fn elements(array_text: &str) -> Elements<'_> {
-    Elements { scanner: opened(array_text, Kind::Array) }
+    Elements { checked: Checked::open(array_text, b'[') }
 }
 
 /// The value of the last member called `name` of an object that was checked before.
 #[must_use]
 pub fn get<'a>(object_text: &'a str, name: &str) -> Option<&'a str> {
-    members(object_text).filter(|it| it.is(name)).last().map(|it| it.value)
+    let [value] = get_each(object_text, [name]);
+    value
 }
 
-fn opened(text: &str, wanted: Kind) -> Option<Scanner<'_>> {
-    (kind(text) == wanted).then(|| {
-        let mut scanner = Scanner::new(text, DEPTH_MAX);
-        scanner.at = 1;
-        scanner.blanks();
-        scanner
-    })
+/// The values of the last members that are called so, of an object that was checked before.
+#[must_use]
+pub fn get_each<'a, const N: usize>(
+    object_text: &'a str,
+    names: [&str; N],
+) -> [Option<&'a str>; N] {
+    let mut values = [None; N];
+    for member in members(object_text) {
+        for (value, name) in values.iter_mut().zip(names) {
+            if member.is(name) {
+                *value = Some(member.value);
+            }
+        }
+    }
+    values
 }
 
 /// See [`members`].
 #[derive(Debug)]
 pub struct Members<'a> {
-    scanner: Option<Scanner<'a>>,
+    checked: Checked<'a>,
 }
 
 impl<'a> Iterator for Members<'a> {
     type Item = Member<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Member<'a>> {
-        let scanner = self.scanner.as_mut()?;
-        let raw_key = scanner.key().ok()?;
-        let start = scanner.at;
-        scanner.value(2).ok()?;
-        let member = Member { raw_key, value: scanner.slice(start) };
-        scanner.step();
-        Some(member)
+        self.checked.member()
     }
 }
 
 /// See [`elements`].
 #[derive(Debug)]
 pub struct Elements<'a> {
-    scanner: Option<Scanner<'a>>,
+    checked: Checked<'a>,
 }
 
 impl<'a> Iterator for Elements<'a> {
     type Item = &'a str;
 
+    #[inline]
     fn next(&mut self) -> Option<&'a str> {
-        let scanner = self.scanner.as_mut()?;
-        let start = scanner.at;
-        scanner.value(2).ok()?;
-        let element = scanner.slice(start);
-        scanner.step();
-        Some(element)
+        self.checked.element()
+    }
+}
+
+/// Goes through what was checked before: only where values end has to be found. Any other text makes it end early.
+#[derive(Debug)]
+struct Checked<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Checked<'a> {
+    fn open(text: &'a str, opening: u8) -> Self {
+        match text.as_bytes().first() == Some(&opening) {
+            true => Self { text, at: 1 },
+            false => Self { text: "", at: 0 },
+        }
+    }
+
+    #[inline]
+    fn member(&mut self) -> Option<Member<'a>> {
+        let start = self.next_value().filter(|it| self.byte(*it) == Some(b'"'))?;
+        let end = self.string_end(start + 1)?;
+        let raw_key = self.text.get(start + 1..end - 1)?;
+        let value = self.blanks(self.blanks(end) + 1);
+        self.at = self.end(value)?;
+        Some(Member { raw_key, value: self.text.get(value..self.at)? })
+    }
+
+    #[inline]
+    fn element(&mut self) -> Option<&'a str> {
+        let start = self.next_value()?;
+        self.at = self.end(start)?;
+        self.text.get(start..self.at)
+    }
+
+    /// Where the next member or element begins.
+    #[inline]
+    fn next_value(&self) -> Option<usize> {
+        let at = self.blanks(self.at);
+        match self.byte(at)? {
+            b',' => Some(self.blanks(at + 1)),
+            b'}' | b']' => None,
+            _ => Some(at),
+        }
+    }
+
+    #[inline]
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.text.as_bytes().get(at).copied()
+    }
+
+    #[inline]
+    fn blanks(&self, mut at: usize) -> usize {
+        while matches!(self.byte(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            at += 1;
+        }
+        at
+    }
+
+    /// Behind the value that begins at `at`.
+    fn end(&self, at: usize) -> Option<usize> {
+        let bytes = self.text.as_bytes();
+        match *bytes.get(at)? {
+            b'"' => self.string_end(at + 1),
+            b'{' | b'[' => {
+                let (mut at, mut depth) = (at + 1, 1);
+                loop {
+                    match *bytes.get(at)? {
+                        b'"' => {
+                            at = self.string_end(at + 1)?;
+                            continue;
+                        }
+                        b'{' | b'[' => depth += 1,
+                        b'}' | b']' => {
+                            depth -= 1;
+                            if depth == 0 {
+                                return Some(at + 1);
+                            }
+                        }
+                        _ => (),
+                    }
+                    at += 1;
+                }
+            }
+            b',' | b'}' | b']' | b':' => None,
+            _ => {
+                let rest = bytes.get(at..)?;
+                let ends =
+                    |it: &u8| matches!(it, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r');
+                Some(at + rest.iter().position(ends).unwrap_or(rest.len()))
+            }
+        }
+    }
+
+    /// Behind the quote that closes the string whose inside begins at `at`.
+    #[inline]
+    fn string_end(&self, mut at: usize) -> Option<usize> {
+        loop {
+            let rest = self.text.as_bytes().get(at..)?;
+            at += text::unquoted_len(rest);
+            match self.byte(at)? {
+                b'"' => return Some(at + 1),
+                // What stands behind it is no quote that closes.
+                _ => at += 2,
+            }
+        }
     }
 }
 
@@ -268,15 +374,6 @@ impl<'a> Scanner<'a> {
 
     fn unexpected_before(&self) -> JsonError {
         JsonError::Unexpected { at: self.at.saturating_sub(1) }
-    }
-
-    /// Goes over the comma between two siblings.
-    fn step(&mut self) {
-        self.blanks();
-        if self.peek() == Some(b',') {
-            self.at += 1;
-            self.blanks();
-        }
     }
 
     fn slice(&self, start: usize) -> &'a str {

@@ -5,6 +5,7 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 /// How many bytes at the start of `bytes` a JSON string can hold as they are: up to the first quote, backslash
 /// or control character. Eight bytes a step, because this is where most of the time of a large body goes.
+#[inline]
 pub(super) fn plain_len(bytes: &[u8]) -> usize {
     let mut at = 0;
     for chunk in bytes.chunks_exact(8) {
@@ -21,6 +22,24 @@ pub(super) fn plain_len(bytes: &[u8]) -> usize {
     at + rest.iter().position(|&it| it == b'"' || it == b'\\' || it < 0x20).unwrap_or(rest.len())
 }
 
+/// The same up to the first quote or backslash, for what is known to hold no control characters.
+#[inline]
+pub(super) fn unquoted_len(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    for chunk in bytes.chunks_exact(8) {
+        let Ok(array) = <[u8; 8]>::try_from(chunk) else { break };
+        let word = u64::from_le_bytes(array);
+        let stops = equal(word, b'"') | equal(word, b'\\');
+        if stops != 0 {
+            return at + (stops.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|&it| it == b'"' || it == b'\\').unwrap_or(rest.len())
+}
+
+#[inline]
 fn equal(word: u64, byte: u8) -> u64 {
     let different = word ^ (ONES * u64::from(byte));
     different.wrapping_sub(ONES) & !different & HIGHS
@@ -62,6 +81,49 @@ pub fn unescape_into(raw: &str, out: &mut String) -> bool {
     true
 }
 
+/// A checked JSON text with as few escapes as can be: its strings are written as [`written`] writes them. `None` where
+/// an escape names half a surrogate pair.
+#[must_use]
+pub fn plainest(text: &str) -> Option<Cow<'_, str>> {
+    let is_plain =
+        |at: usize| matches!(text.as_bytes().get(at + 1), Some(b'"' | b'\\' | b'n' | b'r' | b't'));
+    let mut escapes = memchr::memchr_iter(b'\\', text.as_bytes());
+    let mut last = None;
+    let mut first_other = None;
+    for at in &mut escapes {
+        // The second of two is no escape.
+        if last.is_some_and(|it| it + 1 == at) {
+            last = None;
+        } else if is_plain(at) {
+            last = Some(at);
+        } else {
+            first_other = Some(at);
+            break;
+        }
+    }
+    let Some(first) = first_other else { return Some(Cow::Borrowed(text)) };
+    let (before, mut rest) = text.split_at(first);
+    let mut out = String::with_capacity(text.len());
+    out.push_str(before);
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        let (plain, escape) = rest.split_at(at);
+        out.push_str(plain);
+        let (decoded, len) = escape_at(escape)?;
+        push_char(&mut out, decoded);
+        rest = escape.get(len..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    Some(Cow::Owned(out))
+}
+
+/// A text as it stands in JSON, without the quotes around it.
+#[must_use]
+pub fn written(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|it| push_char(&mut out, it));
+    out
+}
+
 /// Decodes the escape at the start of `text`; gives the character and the bytes that it took.
 fn escape_at(text: &str) -> Option<(char, usize)> {
     let simple = match text.as_bytes().get(1)? {
@@ -99,24 +161,31 @@ pub fn push_string(out: &mut String, value: &str) {
         let mut chars = tail.chars();
         match chars.next() {
             None => break,
-            Some('"') => out.push_str("\\\""),
-            Some('\\') => out.push_str("\\\\"),
-            Some('\n') => out.push_str("\\n"),
-            Some('\r') => out.push_str("\\r"),
-            Some('\t') => out.push_str("\\t"),
-            Some(control) => {
-                const HEX: [char; 16] = [
-                    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-                ];
-                out.push_str("\\u00");
-                let code = control as usize;
-                out.extend(HEX.get(code / 16 % 16));
-                out.extend(HEX.get(code % 16));
-            }
+            Some(special) => push_char(out, special),
         }
         rest = chars.as_str();
     }
     out.push('"');
+}
+
+/// Appends a character as it stands in a JSON string.
+fn push_char(out: &mut String, it: char) {
+    const HEX: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    match it {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        control if control < ' ' => {
+            out.push_str("\\u00");
+            let code = control as usize;
+            out.extend(HEX.get(code / 16 % 16));
+            out.extend(HEX.get(code % 16));
+        }
+        it => out.push(it),
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +202,19 @@ mod tests {
         for half in [r"\ud83d", r"\ud83dx", r"\ude00", r"\ud83d\u0041", r"\ud83d\ud83d"] {
             assert_eq!(decode(half), None, "{half}");
         }
+    }
+
+    #[test]
+    fn as_few_escapes_as_can_be() {
+        for (text, expected) in [
+            (r#"{"a\"b":"c\\d\n"}"#, r#"{"a\"b":"c\\d\n"}"#),
+            (r#"["\u0041\/\u0022\u005c\u000a\b\\u0041\t"]"#, r#"["A/\"\\\n\u0008\\u0041\t"]"#),
+            (r#"["\\\u0041"]"#, r#"["\\A"]"#),
+        ] {
+            assert_eq!(plainest(text).unwrap(), expected);
+        }
+        assert_eq!(plainest(r#""\ud83d""#), None);
+        assert_eq!(written("a\"\\\n\u{8}/"), r#"a\"\\\n\u0008/"#);
     }
 
     #[test]

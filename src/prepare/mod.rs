@@ -12,6 +12,7 @@ mod run;
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     mem,
     ops::Range,
     slice,
@@ -241,8 +242,8 @@ pub struct Counts {
     pub hits: Vec<(usize, u64)>,
     /// Those that are no alert because their level is too low: rule and level.
     pub low: Vec<((usize, Level), u64)>,
-    /// When the newest audit event happened (microseconds since 1970), if somebody correlates events.
-    pub newest_us: Option<i64>,
+    /// When the newest audit event of each cluster happened (microseconds since 1970), if somebody correlates events.
+    pub newest_us: BTreeMap<Box<str>, i64>,
 }
 
 impl Counts {

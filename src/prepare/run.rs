@@ -538,7 +538,15 @@ impl Run<'_> {
         let at_us = found.when(self.now).at.as_microsecond();
         // Whoever runs a container does not make time go on.
         if !found.is_from_container() {
-            self.counts.newest_us = self.counts.newest_us.max(Some(at_us));
+            let cluster = found.cluster().unwrap_or_default();
+            let newest_us = &mut self.counts.newest_us;
+            let newest_us = match newest_us.contains_key(cluster) {
+                true => newest_us.get_mut(cluster),
+                false => Some(newest_us.entry(correlate::kept(cluster)).or_insert(at_us)),
+            };
+            if let Some(newest_us) = newest_us {
+                *newest_us = at_us.max(*newest_us);
+            }
         }
         observation(self.classifier, found, hits, place, at_us).map(Box::new)
     }

@@ -239,8 +239,8 @@ pub(super) async fn settle(
         }
         Delivery::Items(answers, heads) => {
             // Before the shipper hears of it: what it does not send again is seen, even if we are killed.
-            let newest_us = prepared.counts.newest_us;
-            if let Some(newest_us) = newest_us {
+            let newest_us = prepared.counts.newest_us.clone();
+            if !newest_us.is_empty() {
                 let authorization = passed.headers.get(header::AUTHORIZATION);
                 let events = prepared.observed(&answers);
                 receiver.correlator.observe(events, newest_us, authorization).await;

@@ -8,7 +8,7 @@ pub enum Field {
     /// A path in the event: `objectRef.resource`, `requestObject.spec.containers.image`. Arrays are gone
     /// through; a key with dots in it is found too.
     Path(String),
-    /// `k8scop.path`: the path of `requestURI`.
+    /// `k8scop.path`: the path of `requestURI`, decoded; where that can be decoded again, so, too.
     UriPath,
     /// `k8scop.query.NAME`: a query parameter of `requestURI`, decoded.
     Query(String),
@@ -19,7 +19,8 @@ pub enum Field {
     /// `k8scop.peer_ip`: the last of `sourceIPs`.
     PeerIp,
     /// `k8scop.actor`: what kind of user it is, by its name: `person`, `service_account`, `controller` (the control
-    /// plane, the built-in controllers, the cloud's own), `node` or `anonymous`. Of an impersonation, the one behind it.
+    /// plane, the built-in controllers, the cloud's own), `platform` (service accounts of OpenShift's own parts), `node` or
+    /// `anonymous`. Of an impersonation, the one behind it.
     Actor,
     /// `k8scop.object.PATH`: in the object as it is written: `requestObject` and, where the request made the object,
     /// `responseObject`, which holds what admission added. The operations of a JSON patch count as the object that
@@ -33,6 +34,13 @@ pub enum Field {
     /// `k8scop.host_path`: paths of the node that the pod, or the PersistentVolume, mounts; `//etc/`, `/etc/.` and
     /// `/var/../etc` are `/etc`.
     HostPath,
+    /// `k8scop.removed`: the paths that a patch removes.
+    Removed,
+    /// `k8scop.copied`: the paths that a JSON patch writes with what stands elsewhere in the object.
+    Copied,
+    /// `k8scop.truncated`: why a part of the event is missing: `api_server` (it left the bodies out for their size) or
+    /// `transport` (the event was cut on its way).
+    Truncated,
     /// `k8scop.csr.common_name`: who the certificate of a CertificateSigningRequest is for.
     CsrCommonName,
     /// `k8scop.csr.organization`: its groups.
@@ -62,6 +70,9 @@ impl fmt::Display for Field {
             Self::Pod(path) => write!(f, "k8scop.pod.{path}"),
             Self::Container(path) => write!(f, "k8scop.container.{path}"),
             Self::HostPath => f.write_str("k8scop.host_path"),
+            Self::Removed => f.write_str("k8scop.removed"),
+            Self::Copied => f.write_str("k8scop.copied"),
+            Self::Truncated => f.write_str("k8scop.truncated"),
             Self::CsrCommonName => f.write_str("k8scop.csr.common_name"),
             Self::CsrOrganization => f.write_str("k8scop.csr.organization"),
             Self::Outcome => f.write_str("event.outcome"),
@@ -123,6 +134,9 @@ pub(super) const OWN: &[&str] = &[
     "pod.",
     "container.",
     "host_path",
+    "removed",
+    "copied",
+    "truncated",
     "csr.common_name",
     "csr.organization",
 ];
@@ -131,6 +145,7 @@ impl Field {
     /// Understands a field name, or says why no audit event can have it. A rule on a field that does not exist
     /// would never fire and nobody would know.
     pub(super) fn parse(name: &str) -> Result<Self, String> {
+        stars(name)?;
         if let Some(own) = name.strip_prefix(OURS) {
             return Self::own(own).ok_or_else(|| no_own(own));
         }
@@ -167,6 +182,9 @@ impl Field {
             None if name == "peer_ip" => Self::PeerIp,
             None if name == "actor" => Self::Actor,
             None if name == "host_path" => Self::HostPath,
+            None if name == "removed" => Self::Removed,
+            None if name == "copied" => Self::Copied,
+            None if name == "truncated" => Self::Truncated,
             Some(("csr", "common_name")) => Self::CsrCommonName,
             Some(("csr", "organization")) => Self::CsrOrganization,
             Some(("object", path)) if is_path(path) => Self::Object(path.to_owned()),
@@ -177,6 +195,18 @@ impl Field {
             }
             _ => return None,
         })
+    }
+}
+
+/// A `*` in a path is any key, as a whole. A key of a query has no `*`.
+fn stars(name: &str) -> Result<(), String> {
+    let is_odd = |it: &str| it.contains('*') && it != "*";
+    let is_first = name.starts_with('*') || name.starts_with("k8scop.query.") && name.contains('*');
+    match is_first || name.split('.').any(is_odd) {
+        true => Err(format!(
+            "no field `{name}`: `*` stands for a whole key below others, as in metadata.annotations.*"
+        )),
+        false => Ok(()),
     }
 }
 
@@ -261,6 +291,8 @@ mod tests {
             "user.extra.authentication.kubernetes.io/pod-name",
             "requestObject.spec.hostPID",
             "annotations.authorization.k8s.io/decision",
+            "requestObject.metadata.annotations.*",
+            "user.extra.*",
         ] {
             assert_eq!(Field::parse(name), Ok(Field::Path(name.into())));
         }
@@ -287,6 +319,11 @@ mod tests {
             ("", "needs a name"),
             ("k8scop.x", "k8scop.query.NAME"),
             ("k8scop.pod.", "no field"),
+            ("*.name", "stands for a whole key"),
+            ("requestObject.meta*.name", "stands for a whole key"),
+            ("k8scop.query.*", "stands for a whole key"),
+            ("objectRef.*", "no field"),
+            ("verb.*", "no field"),
             ("k8scop.hostpath", "did you mean `k8scop.host_path`?"),
         ] {
             let error = Field::parse(name).unwrap_err();

@@ -6,31 +6,10 @@ use super::{
     Condition, Document, Lists, Options, Rule, Search,
     detection::Reader,
     limits::FILTERED_MAX,
-    members::Members,
+    members::{HEAD, Members},
     sigma::logsource,
     yaml::{At, Node, Value, Wrong},
 };
-
-const NAMES: &[&str] = &[
-    "title",
-    "id",
-    "name",
-    "related",
-    "taxonomy",
-    "status",
-    "description",
-    "license",
-    "references",
-    "author",
-    "date",
-    "modified",
-    "tags",
-    "scope",
-    "logsource",
-    "filter",
-    "level",
-    "falsepositives",
-];
 
 /// A filter, checked.
 #[derive(Debug)]
@@ -53,7 +32,8 @@ pub(super) fn filter(
     options: &Options,
     lists: &Lists,
 ) -> Result<Filter, Wrong> {
-    let members = Members::with_others(&document.root, "a filter", NAMES, |_| ())?;
+    let members =
+        Members::with_others(&document.root, "a filter", &[HEAD, &["filter"]].concat(), |_| ())?;
     logsource(&members, options)?;
     let title = members.required("title")?;
     let title = title.scalar().ok_or_else(|| title.wrong("`title` must be a text"))?.to_owned();

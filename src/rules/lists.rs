@@ -7,14 +7,28 @@ use super::{
     yaml::{self, Value},
 };
 
-/// What stands for `%NAME%` where a rule says `expand`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Lists that the built-in rules ask.
+const BUILT_IN: &str = include_str!("../../pipelines/lists.yml");
+
+/// What stands for `%NAME%` where a rule says `expand`. There are always those that come with the program, unless others
+/// have their names.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lists {
     values: BTreeMap<String, Vec<String>>,
     bytes: usize,
 }
 
+impl Default for Lists {
+    fn default() -> Self {
+        Self::new([]).unwrap_or_else(|_broken| Self::empty())
+    }
+}
+
 impl Lists {
+    fn empty() -> Self {
+        Self { values: BTreeMap::new(), bytes: 0 }
+    }
+
     /// Puts lists together. A value that is `%OTHER%` stands for the values of that list. Tells all that is wrong.
     pub fn new(
         written: impl IntoIterator<Item = (String, Vec<String>)>,
@@ -31,7 +45,13 @@ impl Lists {
             }
             all.insert(name, values);
         }
-        let mut lists = Self::default();
+        match built_in() {
+            Ok(built_in) => built_in.into_iter().for_each(|(name, values)| {
+                all.entry(name).or_insert(values);
+            }),
+            Err(error) => wrong.push(error),
+        }
+        let mut lists = Self::empty();
         for name in all.keys() {
             if let Err(error) = lists.resolve(name, &all, &mut Vec::new()) {
                 wrong.push(error);
@@ -142,6 +162,10 @@ impl Lists {
     }
 }
 
+fn built_in() -> Result<BTreeMap<String, Vec<String>>, String> {
+    yaml_serde::from_str(BUILT_IN).map_err(|error| format!("lists.yml: {error}"))
+}
+
 /// Longest way from a list over those that it names.
 const LIST_NESTING_MAX: usize = 32;
 
@@ -175,6 +199,16 @@ mod tests {
         assert_eq!(all.get("a").unwrap(), ["1", "2", "3", "5%", "4"]);
         assert!(all.get("aa").unwrap_err().contains("did you mean `a`?"));
         assert!(all.get("servers").unwrap_err().contains("rules.lists"));
+    }
+
+    #[test]
+    fn built_in_lists_give_way() {
+        let names: Vec<String> = built_in().unwrap().into_keys().collect();
+        assert_eq!(names, ["allowed_images", "allowed_users", "bad_addresses", "trusted_images"]);
+        assert_eq!(Lists::default().get("allowed_users").unwrap(), ["?*"]);
+        let own = lists(&[("allowed_users", &["alice"]), ("a", &["%trusted_images%"])]).unwrap();
+        assert_eq!(own.get("allowed_users").unwrap(), ["alice"]);
+        assert!(own.get("a").unwrap().is_empty());
     }
 
     #[test]

@@ -3,6 +3,27 @@ use super::{
     yaml::{At, Node, Value, Wrong},
 };
 
+/// Members that rules and filters both have: those of Sigma that say what a document is.
+pub(super) const HEAD: &[&str] = &[
+    "title",
+    "id",
+    "name",
+    "related",
+    "taxonomy",
+    "status",
+    "description",
+    "license",
+    "references",
+    "author",
+    "date",
+    "modified",
+    "tags",
+    "scope",
+    "logsource",
+    "falsepositives",
+    "level",
+];
+
 /// The members of a map whose names are known.
 pub(super) struct Members<'n> {
     pub(super) at: At,

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 use regex::{Regex, RegexBuilder};
@@ -242,7 +242,11 @@ impl Pattern {
 
     /// Understands a network: `10.0.0.0/8`.
     pub(super) fn cidr(text: &str) -> Result<Self, String> {
-        text.parse().map(Self::Cidr).map_err(|error| format!("`{text}` is no network: {error}"))
+        // A lone address is a network of one.
+        let one = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        let network = text.parse::<IpNet>();
+        let network = network.or_else(|error| one().ok_or(error));
+        network.map(Self::Cidr).map_err(|error| format!("`{text}` is no network: {error}"))
     }
 
     /// Whether a value that is there matches. [`Self::SameAs`] and [`Self::Null`] do not: they need the event.
@@ -251,9 +255,7 @@ impl Pattern {
         match self {
             Self::Text { place, text, cased } => place.fits(value, text, *cased),
             Self::Regex { regex, .. } => regex.is_match(value),
-            Self::Cidr(network) => {
-                value.parse().is_ok_and(|ip: std::net::IpAddr| network.contains(&ip))
-            }
+            Self::Cidr(network) => value.parse().is_ok_and(|ip: IpAddr| network.contains(&ip)),
             Self::Number(order, than) => {
                 value.parse().is_ok_and(|value: f64| order.fits(value, *than))
             }
@@ -419,7 +421,8 @@ mod tests {
     fn networks_and_regexes() {
         assert!(Pattern::cidr("10.0.0.0/8").unwrap().matches("10.1.2.3"));
         assert!(!Pattern::cidr("10.0.0.0/8").unwrap().matches("::ffff:11.0.0.1"));
-        assert!(Pattern::cidr("10.0.0.0").is_err());
+        assert!(Pattern::cidr("10.0.0").is_err());
+        assert!(Pattern::cidr("10.0.0.0").unwrap().matches("10.0.0.0"));
         let regex = |text| Pattern::regex(text, Flags::default());
         assert!(regex("^a.c$").unwrap().matches("abc"));
         assert!(!regex("^a.c$").unwrap().matches("ABC"));

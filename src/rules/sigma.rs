@@ -5,7 +5,7 @@ use super::{
     Condition, Document, Field, Lists, Mode, Options, Pattern, RuleError, Template, cost,
     detection::Reader,
     documents,
-    members::Members,
+    members::{HEAD, Members},
     yaml::{At, Node, Value, Wrong},
 };
 
@@ -137,37 +137,16 @@ pub struct Example {
     pub name: String,
     /// The audit event, as far as the rule looks at it.
     pub event: serde_json::Value,
+    /// Whether it was cut on its way.
+    pub is_cut: bool,
     /// The kubectl command that must be found behind it.
     pub kubectl: Option<String>,
     /// The sentence that its alert must hold.
     pub reason: Option<String>,
 }
 
-/// Members of a rule: those of Sigma, ours, and those that SigmaHQ's repository adds for its own work.
-const NAMES: &[&str] = &[
-    "title",
-    "id",
-    "name",
-    "related",
-    "taxonomy",
-    "status",
-    "description",
-    "license",
-    "references",
-    "author",
-    "date",
-    "modified",
-    "tags",
-    "scope",
-    "logsource",
-    "detection",
-    "fields",
-    "falsepositives",
-    "level",
-    "k8scop",
-    "regression_tests_path",
-    "simulation",
-];
+/// Other members of a rule: Sigma's, ours, and those that SigmaHQ's repository adds for its own work.
+const NAMES: &[&str] = &["detection", "fields", "k8scop", "regression_tests_path", "simulation"];
 
 const LOGSOURCE: &[&str] = &["category", "product", "service", "definition"];
 
@@ -202,7 +181,7 @@ pub fn rule(document: &Document, options: &Options, lists: &Lists) -> Result<Rul
 fn read(document: &Document, options: &Options, lists: &Lists) -> Result<Rule, Wrong> {
     let mut reader = Reader::new(options, lists);
     let mut ignored = Vec::new();
-    let members = Members::with_others(&document.root, "a rule", NAMES, |key| {
+    let members = Members::with_others(&document.root, "a rule", &[HEAD, NAMES].concat(), |key| {
         let name = key.scalar().unwrap_or_default();
         ignored.push(key.wrong(format!("`{name}` is not known, and ignored")));
     })?;
@@ -322,7 +301,8 @@ fn examples(node: Option<&Node>) -> Result<Vec<Example>, Wrong> {
         return Err(node.wrong("examples must be a list"));
     };
     let example = |node: &Node| {
-        let members = Members::of(node, "an example", &["name", "event", "kubectl", "reason"])?;
+        let members =
+            Members::of(node, "an example", &["name", "event", "cut", "kubectl", "reason"])?;
         let text = |it| Ok::<_, Wrong>(members.text(it)?.map(str::to_owned));
         members.required("name")?;
         let event = members.required("event")?;
@@ -330,6 +310,7 @@ fn examples(node: Option<&Node>) -> Result<Vec<Example>, Wrong> {
             Value::Map(_) => Ok(Example {
                 name: text("name")?.unwrap_or_default(),
                 event: event.json(),
+                is_cut: is_cut(&members)?,
                 kubectl: text("kubectl")?,
                 reason: text("reason")?,
             }),
@@ -337,6 +318,16 @@ fn examples(node: Option<&Node>) -> Result<Vec<Example>, Wrong> {
         }
     };
     list.iter().map(example).collect()
+}
+
+fn is_cut(members: &Members<'_>) -> Result<bool, Wrong> {
+    match members.get("cut") {
+        None => Ok(false),
+        Some(node) => match node.value {
+            Value::Bool(is_cut) => Ok(is_cut),
+            _ => Err(node.wrong("`cut` must be true or false")),
+        },
+    }
 }
 
 /// Reads one selection, a map of fields, as it stands in a rule's detection. `name` is for errors.

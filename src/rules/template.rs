@@ -12,7 +12,7 @@ pub struct Template {
 pub enum Part {
     /// Stands as it is.
     Text(String),
-    /// Is replaced by the field's first value.
+    /// Is replaced by the field's value.
     Field(Field),
 }
 

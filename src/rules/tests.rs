@@ -446,3 +446,19 @@ fn the_reference_tells_all_of_it() {
         assert!(text.contains(&shown), "{shown}");
     }
 }
+
+#[test]
+fn built_in_rules_ask_lists() {
+    let names = ["image_not_on_list", "person_not_on_list", "request_from_bad_address"];
+    let is_it = |it: &&(&str, &str)| names.iter().any(|name| it.0.contains(name));
+    let texts: Vec<&str> = BUILT_IN.iter().filter(is_it).map(|it| it.1).collect();
+    let event = r#"{"stage":"ResponseComplete","verb":"create","user":{"username":"bob"},"sourceIPs":["192.0.2.9","10.0.0.1"],
+        "objectRef":{"resource":"pods"},"responseStatus":{"code":201},"requestObject":{"spec":{"containers":[{"image":"a/b"},{"image":"c/d"}]}}}"#;
+    let count = |lists: &[(&str, &[&str])]| hits(&assembled(&texts, lists).unwrap(), event).len();
+    assert_eq!(count(&[]), 0);
+    assert_eq!(count(&[("allowed_users", &["alice", "b*"])]), 0);
+    assert_eq!(count(&[("allowed_users", &["alice"])]), 1);
+    assert_eq!(count(&[("allowed_images", &["a/*", "c/*"])]), 0);
+    assert_eq!(count(&[("allowed_images", &["a/*"])]), 1);
+    assert_eq!(count(&[("bad_addresses", &["203.0.113.0/24", "2001:db8::1", "192.0.2.9"])]), 1);
+}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Report, RulesetError, Sources, attack, clean, find, head::Head, json_text, words};
 use crate::{
-    classify::{kubectl, sentence},
+    classify::{kubectl, reason},
     config::ConfigError,
     correlate::Plan,
     event::AuditEvent,
@@ -170,7 +170,8 @@ impl Seen {
     fn new(rule: &Rule, example: &Example) -> Self {
         let text = example.event.to_string();
         let event = AuditEvent::new(&text, text_json::members(&text).collect());
-        Self { kubectl: kubectl(&event), reason: sentence(&event, &rule.reason) }
+        let event = AuditEvent { is_cut: example.is_cut, ..event };
+        Self { kubectl: kubectl(&event), reason: reason(&event, rule) }
     }
 }
 

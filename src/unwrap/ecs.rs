@@ -78,7 +78,7 @@ pub(super) fn fill(
     if way.is_container {
         new_tags.push(TAG_FROM_CONTAINER);
     }
-    if found.is_cut || event.is_truncated {
+    if event.is_cut || event.is_truncated {
         new_tags.push(TAG_TRUNCATED);
     }
     event_fields(event, overlay);

@@ -99,8 +99,6 @@ pub struct Found<'a> {
     way: &'a Way<'a>,
     /// Too deep to be an object in Elasticsearch.
     is_deep: bool,
-    /// Cut on its way.
-    is_cut: bool,
 }
 
 impl<'a> Found<'a> {
@@ -125,7 +123,7 @@ impl<'a> Found<'a> {
     /// Whether it was cut on its way.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.is_cut
+        self.event.is_cut
     }
 
     /// The members of the document that it was in.

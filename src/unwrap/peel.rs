@@ -145,12 +145,7 @@ impl<'a> Way<'a> {
     }
 
     pub(super) fn found(&self, event: &AuditEvent<'_>, depth: usize, sink: &mut Sink<'_>) -> Flow {
-        sink(Part::Audit(Found {
-            event,
-            way: self,
-            is_deep: depth > self.settings.depth_max,
-            is_cut: false,
-        }))
+        sink(Part::Audit(Found { event, way: self, is_deep: depth > self.settings.depth_max }))
     }
 
     /// What is no log of Kubernetes.
@@ -580,13 +575,8 @@ fn one(text: &str, way: &Way<'_>, levels: &mut Levels<'_>, sink: &mut Sink<'_>) 
     if salvage::salvage(text, buffer)
         && let Ok(depth) = json::object(buffer, json::DEPTH_MAX, &mut members)
     {
-        let event = AuditEvent::new(buffer, members);
-        return sink(Part::Audit(Found {
-            event: &event,
-            way,
-            is_deep: depth + IN_DOCUMENT > way.settings.depth_max,
-            is_cut: true,
-        }));
+        let event = AuditEvent { is_cut: true, ..AuditEvent::new(buffer, members) };
+        return way.found(&event, depth + IN_DOCUMENT, sink);
     }
     way.broken(text, Broken::Json, sink)
 }

@@ -155,6 +155,32 @@ async fn an_alert_waits_until_it_is_stored() {
 }
 
 #[tokio::test]
+async fn overrides_go_for_correlations_too_and_what_is_suppressed_is_quiet_longer() {
+    let rules = RULES.replace("timespan: 10m", "timespan: 1s").replace("gte: 3", "gte: 1");
+    let home = Home::new(&rules);
+    let fake = Fake::start(|_, _| Reaction::Items(vec![201])).await;
+    let all = "rules: ['00000000-0000-4000-8000-000000000002']";
+    let config = home.config(&fake).replace("late_max_s", "sync_each_request: true, late_max_s");
+    let config = format!(
+        "{config}alerts:\n  overrides: [{{{all}, level: critical, risk_score: 77}}]\n  suppress: [{{{all}, for: 1h, max_level: critical}}]\n"
+    );
+    let k8scop = K8scop::start(&config).await;
+    for number in 1..=3 {
+        let body = read(number, 20 - 4 * i64::from(number));
+        assert_eq!(k8scop.bulk("/_bulk", body).await.0, 200);
+    }
+    let (_, alert) = first_alert(&fake).await;
+    assert_eq!(alert["event"]["severity"], 99);
+    assert_eq!(alert["event"]["risk_score"], 77);
+    let suppressed = r#"k8scop_correlation_matches_total{result="suppressed"}"#;
+    wait_for("the others to be suppressed", SOON, async || {
+        k8scop.metrics().await.get(suppressed).filter(|it| **it == 2.0).copied()
+    })
+    .await;
+    assert!(!k8scop.log().contains("no rule is called"), "{}", k8scop.log());
+}
+
+#[tokio::test]
 async fn what_is_not_stored_is_not_seen() {
     let home = Home::new(RULES);
     // One is refused for who sent it, one for now; one is stored.

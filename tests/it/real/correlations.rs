@@ -74,7 +74,7 @@ impl Cluster {
     }
 
     fn go_on(&mut self, now_us: i64) {
-        self.engine.passed(now_us, now_us);
+        self.engine.passed("", now_us, now_us);
         self.engine.advance(now_us);
         let plan = self.engine.plan();
         for fired in self.engine.fired() {
