@@ -338,7 +338,10 @@ mod tests {
         let rules = |text: &str| format!(r#"{{"requestObject":{{"rules":[{text}]}}}}"#);
         check(
             "  a: {requestObject.rules.verbs: '*', requestObject.rules.resources: secrets}\n  condition: a".replace("'*'", "get").as_str(),
-            &[&rules(r#"{"verbs":["get"],"resources":["pods"]},{"verbs":["list","get"],"resources":["secrets"]}"#)],
+            &[
+                &rules(r#"{"verbs":["get"],"resources":["pods"]},{"verbs":["list","get"],"resources":["secrets"]}"#),
+                r#"{"requestObject":[{"op":"add","path":"/rules/0/verbs/-","value":"get"},{"op":"replace","path":"/rules/0/resources","value":["secrets"]}]}"#,
+            ],
             &[&rules(r#"{"verbs":["get"],"resources":["pods"]},{"verbs":["list"],"resources":["secrets"]}"#)],
         );
         let pod = |containers: &str| {

@@ -2,7 +2,7 @@
 //! server uses; merge patches (RFC 7386) and strategic merge patches (Kubernetes 1.35,
 //! `apimachinery/pkg/util/strategicpatch`).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::json::{self, Kind};
 
@@ -45,7 +45,8 @@ fn operations(patch: &str) -> impl Iterator<Item = Operation<'_>> {
 }
 
 /// What the operations of a JSON patch write, each as an object of its own:
-/// `{"op":"add","path":"/spec/replicas","value":2}` is `{"spec":{"replicas":2}}`. What `copy` and `move` write is looked
+/// `{"op":"add","path":"/spec/replicas","value":2}` is `{"spec":{"replicas":2}}`; and, last, what they write together:
+/// an element may be written bit by bit. What `copy` and `move` write is looked
 /// for in the object `after` the patch, then in the operations before; if it stands in neither, it is [`UNKNOWN`].
 pub(super) fn written(patch: &str, after: Option<&str>) -> Vec<String> {
     let (mut all, mut known) = (Vec::new(), Vec::new());
@@ -68,7 +69,63 @@ pub(super) fn written(patch: &str, after: Option<&str>) -> Vec<String> {
         all.push(object(&path, value));
         known.push((path, value));
     }
+    if known.len() > 1 {
+        let mut together = Together::default();
+        for (number, (path, value)) in known.iter().enumerate() {
+            together.add(path, value, number);
+        }
+        let mut text = String::new();
+        together.write(&mut text);
+        all.push(text);
+    }
     all
+}
+
+/// What operations write together.
+#[derive(Default)]
+struct Together<'p> {
+    /// What was written here as a whole, last.
+    whole: Option<&'p str>,
+    /// What was written below that.
+    below: BTreeMap<Cow<'p, str>, Together<'p>>,
+    is_array: bool,
+}
+
+impl<'p> Together<'p> {
+    fn add(&mut self, path: &'p str, value: &'p str, number: usize) {
+        let mut at = self;
+        for name in names(path).take(POINTER_DEPTH_MAX) {
+            at.is_array |= is_index(name);
+            // Each is one more behind the last.
+            let name = if name == "-" { Cow::Owned(format!("-{number}")) } else { plain(name) };
+            at = at.below.entry(name).or_default();
+        }
+        *at = Self { whole: Some(value), ..Self::default() };
+    }
+
+    fn write(&self, text: &mut String) {
+        let whole = self.whole.unwrap_or_default();
+        if self.below.is_empty() {
+            return text.push_str(if whole.is_empty() { UNKNOWN } else { whole });
+        }
+        let (opening, closing) = if self.is_array { ('[', ']') } else { ('{', '}') };
+        text.push(opening);
+        let inside = whole.strip_prefix(opening).and_then(|it| it.strip_suffix(closing));
+        text.push_str(inside.unwrap_or_default());
+        let mut is_first = inside.is_none_or(|it| it.trim().is_empty());
+        for (name, below) in &self.below {
+            if !is_first {
+                text.push(',');
+            }
+            is_first = false;
+            if !self.is_array {
+                json::push_string(text, name);
+                text.push(':');
+            }
+            below.write(text);
+        }
+        text.push(closing);
+    }
 }
 
 /// The paths that a JSON patch writes by `copy` or `move`.
@@ -241,8 +298,21 @@ mod tests {
                 r#"{"metadata":{"annotations":{"a/b":"c"}}}"#,
                 "{}",
                 r#"{"spec":{"containers":[{"tty":true}]}}"#,
+                r#"{"spec":{"containers":[{"tty":true}]}}"#,
             ]
         );
+    }
+
+    #[test]
+    fn what_operations_write_together() {
+        let together = |patch: &str| written(patch, None).pop().unwrap();
+        let patch = r#"[{"op":"replace","path":"/rules/0/verbs","value":["*"]},{"op":"add","path":"/rules/1","value":{"verbs":["get"]}},
+            {"op":"replace","path":"/rules/0/resources","value":["*"]},{"op":"add","path":"/rules/1/resources/-","value":"pods"},
+            {"op":"add","path":"/rules/1/resources/-","value":"nodes"}]"#;
+        let expected = r#"{"rules":[{"resources":["*"],"verbs":["*"]},{"verbs":["get"],"resources":["pods","nodes"]}]}"#;
+        assert_eq!(together(patch), expected);
+        let anew = r#"[{"op":"add","path":"/a","value":1},{"op":"replace","path":"","value":{}},{"op":"add","path":"/b","value":2}]"#;
+        assert_eq!(together(anew), r#"{"b":2}"#);
     }
 
     #[test]
@@ -250,10 +320,17 @@ mod tests {
         let patch = r#"[{"op":"add","path":"/a","value":{"b":["x","y"]}},{"op":"copy","from":"/a/b/-1","path":"/c"},
             {"op":"move","from":"/c","path":"/d"},{"op":"copy","from":"/e","path":"/f/0"},{"op":"copy","path":"/g"}]"#;
         let copies = |after| written(patch, after).split_off(1);
-        assert_eq!(copies(None), [r#"{"c":"y"}"#, r#"{"d":"y"}"#, r#"{"f":[{}]}"#, r#"{"g":{}}"#]);
+        let each = [r#"{"c":"y"}"#, r#"{"d":"y"}"#, r#"{"f":[{}]}"#, r#"{"g":{}}"#];
+        assert_eq!(copies(None).get(..4).unwrap(), each);
         assert_eq!(
             copies(Some(r#"{"d":"z","f":["1"],"g":true}"#)),
-            [r#"{"c":"y"}"#, r#"{"d":"z"}"#, r#"{"f":["1"]}"#, r#"{"g":true}"#]
+            [
+                r#"{"c":"y"}"#,
+                r#"{"d":"z"}"#,
+                r#"{"f":["1"]}"#,
+                r#"{"g":true}"#,
+                r#"{"a":{"b":["x","y"]},"c":"y","d":"z","f":["1"],"g":true}"#
+            ]
         );
         check(copied, patch, &["c", "d", "f", "g"]);
         check(copied, r#"{"op":"copy","path":"/c"}"#, &[]);
@@ -265,8 +342,8 @@ mod tests {
         let copy = r#",{"op":"copy","from":"/a","path":"/b"}"#.repeat(2 * COPIES_MAX);
         let all =
             written(&format!(r#"[{{"op":"add","path":"/a","value":"{value}"}}{copy}]"#), None);
-        assert_eq!(all.len(), 1 + 2 * COPIES_MAX);
-        assert_eq!(all.iter().filter(|it| it.len() > 100).count(), 2);
+        assert_eq!(all.len(), 1 + 2 * COPIES_MAX + 1);
+        assert_eq!(all.iter().filter(|it| it.len() > 100).count(), 3);
         let small = written(&format!(r#"[{{"op":"add","path":"/a","value":"y"}}{copy}]"#), None);
         assert_eq!(small.iter().filter(|it| it.contains("\"b\":\"y\"")).count(), COPIES_MAX);
     }
