@@ -9,7 +9,8 @@
 //!
 //! Beside that road stand the commands: [`setup`], which prepares a cluster, [`demo`], [`check`], which plays shippers
 //! against any URL, [`dead_letter`], for what was refused for good, [`explain`], which looks at files and sends nothing,
-//! [`ruleset`], for people who work with rules, and [`export`], for what leads others to us.
+//! [`ruleset`], for people who work with rules, [`export`], for what leads others to us, and [`backfill`], a second door:
+//! what a cluster stored before goes the same road.
 //!
 //! Deliberately absent: a queue (the open request is the backpressure), a task per event, a JSON tree (documents
 //! stay the bytes that they came as), a store of its own.
@@ -57,6 +58,8 @@ pub mod metrics;
 pub mod reload;
 
 pub mod admin;
+
+pub mod backfill;
 
 pub mod demo;
 
