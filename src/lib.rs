@@ -31,6 +31,8 @@ pub mod alerts;
 
 pub mod prepare;
 
+mod delivery;
+
 pub mod unwrap;
 
 pub mod event;
