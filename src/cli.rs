@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, reason = "this is where the program speaks to a person")]
 
+mod backfill;
 mod rules;
 
 use std::{
@@ -56,6 +57,9 @@ enum Command {
     /// Find the alerts in files of logs, without a server
     #[command(after_long_help = SCAN_HELP)]
     Scan(ScanArgs),
+    /// Read what a cluster stored before, and raise the alerts that it would have raised
+    #[command(after_long_help = backfill::HELP)]
+    Backfill(backfill::BackfillArgs),
     /// Work with rules
     Rules {
         #[command(subcommand)]
@@ -461,6 +465,7 @@ pub fn run(cli: &Cli) -> ExitCode {
             },
             Err(error) => told(&error),
         },
+        Command::Backfill(args) => backfill::run(args),
         Command::Rules { command } => rules::run(command),
         Command::Setup(args) => set_up(args),
         Command::Explain(args) => explain_file(args),

@@ -5,7 +5,15 @@
 //! is given once to each document of a shard, is the same on all of its copies, and survives restarts and merges: a
 //! place in it can be gone on from whatever became of the cluster, and of us.
 
+mod checkpoint;
+mod pace;
 pub mod report;
+mod run;
+mod source;
+mod spool;
+mod work;
+
+pub use self::run::run;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -49,6 +57,18 @@ pub struct Options {
     pub metrics_listen: Option<SocketAddr>,
     /// Goes on with what comes in later, so much behind it.
     pub follow: Option<Duration>,
+    /// The configuration's output takes what is stored; otherwise the source does.
+    pub to_output: bool,
+    /// How long a source or an output that fails is tried again.
+    pub give_up: Duration,
+}
+
+/// How the program speaks.
+pub struct Voices<'v> {
+    /// To standard output.
+    pub print: &'v mut dyn FnMut(&str),
+    /// To standard error.
+    pub tell: &'v mut dyn FnMut(&str),
 }
 
 /// How the cluster that is read is reached.

@@ -1,0 +1,537 @@
+//! Builds the rooms, reads several units at once, and tells at the end whether all that there is was read.
+
+use std::{
+    io,
+    num::NonZero,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest, Sha256};
+use tokio::{sync::Mutex, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    BackfillError, Options, Outcome, Voices, Write,
+    checkpoint::{Book, Counts, Task, Unit, checksum},
+    pace::Pace,
+    source::{self, Page, Query, Reader, Source, Trouble},
+    spool::Sorted,
+    work::{Done, Worker},
+};
+use crate::{
+    classify::Classifier,
+    config::{self, Config, DeadLetters, OutputConfig},
+    correlate,
+    correlator::{self, CorrelationSettings, Correlator},
+    forward::{Elasticsearch, FileOutput, Forwarder, Output},
+    metrics::Metrics,
+    prepare::{Preparer, Route},
+    receiver::DeadLetterOffice,
+};
+
+/// Most units that are read at once, if nobody says how many.
+const SLICES_AUTO_MAX: usize = 8;
+/// Events that are correlated before their alerts are stored.
+const EVENTS_AT_ONCE: usize = 1000;
+/// Wait before alerts of several events are sent again.
+const CORRELATIONS_WAIT: Duration = Duration::from_secs(1);
+/// Most reasons that are told of documents that are refused.
+const REASONS_MAX: usize = 10;
+
+/// Reads what is there, and treats it as if it came in now. Ends early, with a checkpoint, when `stop` is cancelled.
+pub async fn run(
+    config: Config,
+    options: &Options,
+    voices: &mut Voices<'_>,
+    stop: CancellationToken,
+) -> Result<Outcome, BackfillError> {
+    let job = Job::new(config, options, stop).await?;
+    let resumed = job.book.lock().await.is_resumed;
+    if resumed {
+        let book = job.book.lock().await;
+        let done = book.now.units.iter().filter(|it| it.is_done()).count();
+        (voices.tell)(&format!(
+            "goes on from {}: {} documents are done, {done} of {} shards",
+            book.path().display(),
+            book.now.counts.read,
+            book.now.units.len(),
+        ));
+    } else {
+        job.plan(&options.index).await?;
+    }
+    let read = Arc::clone(&job).read_all(voices).await;
+    job.end(read, voices).await
+}
+
+/// All that a backfill needs.
+#[derive(Debug)]
+struct Job {
+    source: Arc<Source>,
+    query: Arc<Query>,
+    worker: Arc<Worker>,
+    book: Mutex<Book>,
+    slices: usize,
+    /// How many documents may still be read.
+    left: Option<AtomicU64>,
+    correlator: Arc<Correlator>,
+    stop: CancellationToken,
+    /// Set when a unit cannot go on: the others end behind their page.
+    failed: CancellationToken,
+}
+
+impl Job {
+    async fn new(
+        config: Config,
+        options: &Options,
+        stop: CancellationToken,
+    ) -> Result<Arc<Self>, BackfillError> {
+        // Fails only where another part of the process has chosen already.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let failed = stop.child_token();
+        let mut policy = config.policy;
+        if options.write == Write::AlertsAndLogs && policy.route == Route::Keep {
+            let text = "--write alerts+logs: `audit.route: keep` leaves documents where they are";
+            return Err(BackfillError::Usage(text.into()));
+        }
+        policy.alerting = policy.alerting.holding_none();
+        let query =
+            Query::new(options.query.as_deref(), &options.time_field, options.from, options.to)
+                .map_err(BackfillError::Usage)?;
+        let settings = match (&options.source.urls, &config.output) {
+            (Some(urls), _) => config::typed_cluster(
+                urls,
+                options.source.api_key.as_deref(),
+                options.source.ca_file.as_deref(),
+            )
+            .map_err(|error| BackfillError::Usage(error.to_string()))?,
+            (None, OutputConfig::Elasticsearch(settings)) => settings.clone(),
+            (None, OutputConfig::File(_)) => {
+                let text =
+                    "--source: is needed: the cluster that is read, such as http://127.0.0.1:9200";
+                return Err(BackfillError::Usage(text.into()));
+            }
+        };
+        let pace = Pace::new(options.rate);
+        let source =
+            Source::open(&settings, config.backoff, options.give_up, pace, failed.clone()).await?;
+        let classifier = Classifier::new(config.rules)
+            .map_err(|error| BackfillError::Settings(error.to_string()))?
+            .with_plan(Arc::clone(&config.plan));
+        let metrics = Metrics::new(classifier.rules())
+            .map_err(|error| BackfillError::Settings(error.to_string()))?;
+        let metrics = Arc::new(metrics);
+        let forwarder = |output| {
+            let metrics = Arc::clone(&metrics);
+            Arc::new(Forwarder::new(output, config.backoff, config.bulk_bytes_max, metrics))
+        };
+        let (output, shown) = match config.output {
+            OutputConfig::File(settings) if options.to_output => {
+                let shown = format!("file:{}", settings.dir.display());
+                let file = FileOutput::open(settings);
+                let file = file.map_err(|error| BackfillError::Settings(error.to_string()))?;
+                (Output::File(Arc::new(file)), shown)
+            }
+            OutputConfig::Elasticsearch(own) if options.to_output => {
+                let shown = own.urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+                (Output::Elasticsearch(Arc::new(cluster(&own, config.backoff)?)), shown)
+            }
+            _ => {
+                let output = cluster(&settings, config.backoff)?;
+                (Output::Elasticsearch(Arc::new(output)), "the source".into())
+            }
+        };
+        let namespace = policy.namespace.clone();
+        // All alerts of a moment are stored before the next is looked at.
+        let limits = correlate::Limits { pending_max: usize::MAX, ..config.correlation.limits };
+        let main_forwarder = forwarder(output);
+        let office = match config.dead_letters {
+            DeadLetters::Report => None,
+            DeadLetters::Output => Some(Arc::clone(&main_forwarder)),
+            DeadLetters::File(settings) => {
+                let file = FileOutput::open(settings);
+                let file = file.map_err(|error| BackfillError::Settings(error.to_string()))?;
+                Some(forwarder(Output::File(Arc::new(file))))
+            }
+        };
+        let correlator = Correlator::open(correlator::Parts {
+            plan: config.plan,
+            settings: CorrelationSettings { state: None, limits },
+            forwarder: Arc::clone(&main_forwarder),
+            target: policy.alerts.clone(),
+            alerting: policy.alerting.clone(),
+            namespace: namespace.clone(),
+            metrics: Arc::clone(&metrics),
+        });
+        let correlator = correlator.map_err(|error| BackfillError::Settings(error.to_string()))?;
+        let task = task(options, &source.identity, &shown, &config.rules_digest);
+        let path = options.checkpoint.clone().unwrap_or_else(|| {
+            PathBuf::from(format!("k8scop-backfill-{}.checkpoint", task.name()))
+        });
+        let book = Book::open(&path, task, options.restart)
+            .map_err(|error| BackfillError::Usage(error.to_string()))?;
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let worker = Worker {
+            preparer: Arc::new(Preparer::new(policy, classifier)),
+            forwarder: main_forwarder,
+            dead_letters: office.map(|forwarder| DeadLetterOffice { forwarder, namespace }),
+            metrics,
+            write: options.write,
+            dry_run: options.dry_run,
+            request_deadline: config.limits.request_deadline,
+            give_up: options.give_up,
+            stop: failed.clone(),
+        };
+        Ok(Arc::new(Self {
+            source: Arc::new(source),
+            query: Arc::new(query),
+            worker: Arc::new(worker),
+            book: Mutex::new(book),
+            slices: options.slices.unwrap_or(cores.min(SLICES_AUTO_MAX)).max(1),
+            left: options.docs_max.map(AtomicU64::new),
+            correlator: Arc::new(correlator),
+            stop,
+            failed,
+        }))
+    }
+
+    /// Finds out what there is to read.
+    async fn plan(&self, index: &str) -> Result<(), BackfillError> {
+        let units = source::plan(&self.source, index, &self.query).await;
+        let mut book = self.book.lock().await;
+        match units {
+            Ok(units) => {
+                book.now.units = units;
+                save(&mut book, &[])
+            }
+            Err(trouble) => {
+                // There is nothing to go on with.
+                book.remove().map_err(|error| BackfillError::Failed(error.to_string()))?;
+                Err(trouble.into())
+            }
+        }
+    }
+
+    /// Reads all units that are not done, some at once.
+    async fn read_all(self: Arc<Self>, voices: &mut Voices<'_>) -> Result<(), BackfillError> {
+        let units = self.book.lock().await.now.units.clone();
+        let mut waiting = units.into_iter().enumerate().filter(|(_, it)| !it.is_done());
+        let mut reading = JoinSet::new();
+        let mut outcome = Ok(());
+        loop {
+            while reading.len() < self.slices && !self.failed.is_cancelled() {
+                let Some((place, unit)) = waiting.next() else { break };
+                reading.spawn(Arc::clone(&self).read(place, unit));
+            }
+            let Some(joined) = reading.join_next().await else { break };
+            let ended =
+                joined.unwrap_or_else(|error| Err(BackfillError::Failed(error.to_string())));
+            if let Err(error) = ended
+                && outcome.is_ok()
+            {
+                // The others end behind the page that they are at.
+                self.failed.cancel();
+                outcome = Err(error);
+            }
+        }
+        _ = voices;
+        outcome
+    }
+
+    /// Reads a unit to its end. The next page is fetched while one is treated.
+    async fn read(self: Arc<Self>, place: usize, unit: Unit) -> Result<(), BackfillError> {
+        let mut reader = Reader::new(&self.source, &self.query, &unit);
+        let outcome = self.pages(&mut reader, place, &unit).await;
+        reader.close().await;
+        match outcome {
+            Err(Ended::Gone) => {
+                tracing::error!(index = unit.index, "the index was deleted while it was read");
+                let mut book = self.book.lock().await;
+                if let Some(unit) = book.now.units.get_mut(place) {
+                    unit.is_gone = true;
+                }
+                save(&mut book, &[])
+            }
+            Err(Ended::Failed(error)) => Err(error),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn pages(&self, reader: &mut Reader, place: usize, unit: &Unit) -> Result<(), Ended> {
+        let mut next = self.fetch(reader, unit.position).await?;
+        while let Some(mut page) = next {
+            let Some(is_enough) = self.take(&mut page) else { break };
+            let is_last = page.position >= unit.last || is_enough;
+            let position = page.position;
+            let treated = async {
+                let done = self.worker.treat(&unit.index, &page).await?;
+                self.commit(place, position, done).await
+            };
+            let fetched =
+                async { if is_last { Ok(None) } else { self.fetch(reader, position).await } };
+            let (treated, fetched) = tokio::join!(treated, fetched);
+            treated?;
+            next = fetched?;
+        }
+        Ok(())
+    }
+
+    /// The next page; `None` if we are to stop.
+    async fn fetch(&self, reader: &mut Reader, after: i64) -> Result<Option<Page>, Ended> {
+        let asked = async {
+            self.source.pace.ready().await;
+            reader.page(after).await
+        };
+        let page = tokio::select! {
+            () = self.failed.cancelled() => return Ok(None),
+            page = asked => page?,
+        };
+        self.source.pace.read(page.hits);
+        Ok(Some(page))
+    }
+
+    /// Takes of the documents that may still be read. The page keeps those; true after the last, `None` if there are none.
+    fn take(&self, page: &mut Page) -> Option<bool> {
+        let Some(left) = &self.left else { return Some(false) };
+        let hits = page.hits as u64;
+        let less = |it: u64| Some(it.saturating_sub(hits));
+        let before = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or(0);
+        if before < hits {
+            page.cut(usize::try_from(before).unwrap_or(usize::MAX));
+        }
+        (before > 0).then_some(before <= hits)
+    }
+
+    /// Writes down that a page is done.
+    async fn commit(&self, place: usize, position: i64, done: Done) -> Result<(), BackfillError> {
+        for reason in done.refused.iter().take(REASONS_MAX) {
+            tracing::error!(reason, "a document is refused for good");
+        }
+        let mut events = Vec::new();
+        super::spool::write(&done.events, &mut events)
+            .map_err(|error| BackfillError::Failed(format!("events for correlations: {error}")))?;
+        let mut book = self.book.lock().await;
+        if let Some(unit) = book.now.units.get_mut(place) {
+            unit.position = position;
+            unit.read += done.counts.read;
+        }
+        book.now.counts.add(done.counts);
+        book.now.summary.merge(done.summary);
+        save(&mut book, &events)
+    }
+
+    /// Tells how it ended.
+    async fn end(
+        &self,
+        read: Result<(), BackfillError>,
+        voices: &mut Voices<'_>,
+    ) -> Result<Outcome, BackfillError> {
+        let book = self.book.lock().await;
+        let is_enough = self.left.as_ref().is_some_and(|it| it.load(Ordering::Relaxed) == 0);
+        let is_over = book.now.units.iter().all(Unit::is_done);
+        if let Err(error) = read {
+            (voices.tell)(&Self::how_to_go_on(&book));
+            return Err(error);
+        }
+        let counts = book.now.counts;
+        if is_over {
+            self.correlate(&book, voices).await?;
+        }
+        (voices.print)(&summary(&counts));
+        if !is_over && (self.stop.is_cancelled() || is_enough) {
+            (voices.tell)(&Self::how_to_go_on(&book));
+            return Ok(if is_enough { Outcome::Complete } else { Outcome::Stopped });
+        }
+        let mut missing = self.missing(&book).await?;
+        if counts.refused > 0 {
+            missing.push(format!("{} documents are refused by the output", counts.refused));
+        }
+        if counts.unreadable > 0 {
+            missing.push(format!("{} documents cannot be read", counts.unreadable));
+        }
+        if !counts.is_balanced() {
+            missing.push(format!("the counts do not agree: {counts:?}"));
+        }
+        for text in &missing {
+            (voices.tell)(&format!("error: {text}"));
+        }
+        book.remove().map_err(|error| BackfillError::Failed(error.to_string()))?;
+        Ok(if missing.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
+    }
+
+    /// Tells what several events mean together, now that their order is known. When it is stopped, it begins anew: what is
+    /// stored is not stored twice.
+    async fn correlate(&self, book: &Book, voices: &mut Voices<'_>) -> Result<(), BackfillError> {
+        let failed = |error: io::Error| {
+            let path = book.events_path();
+            BackfillError::Failed(format!("events for correlations: {}: {error}", path.display()))
+        };
+        if book.now.events_bytes == 0 {
+            return Ok(());
+        }
+        let mut sorted = Sorted::open(&book.events_path()).map_err(failed)?;
+        let mut forgotten = 0;
+        loop {
+            let events = sorted.take(EVENTS_AT_ONCE).map_err(failed)?;
+            let is_last = events.is_empty();
+            match is_last {
+                true => self.correlator.finish_past(),
+                false => self.correlator.observe_past(events),
+            }
+            if self.worker.dry_run {
+                forgotten += self.correlator.forget_past() as u64;
+            } else {
+                self.store_correlations().await?;
+            }
+            if is_last {
+                break;
+            }
+        }
+        let count =
+            |result| self.worker.metrics.correlation_alerts.with_label_values(&[result]).get();
+        let (created, duplicate) = (count("created") + forgotten, count("duplicate"));
+        (voices.print)(&format!(
+            "{created} alerts of several events stored, {duplicate} were there already"
+        ));
+        Ok(())
+    }
+
+    async fn store_correlations(&self) -> Result<(), BackfillError> {
+        let began = Instant::now();
+        while !self.correlator.store_past().await {
+            if self.failed.is_cancelled() || began.elapsed() >= self.worker.give_up {
+                let text = "the output does not take alerts of several events";
+                return Err(BackfillError::Failed(text.into()));
+            }
+            tokio::time::sleep(CORRELATIONS_WAIT).await;
+        }
+        Ok(())
+    }
+
+    /// What the source has and was not read, or the other way round.
+    async fn missing(&self, book: &Book) -> Result<Vec<String>, BackfillError> {
+        let mut missing = Vec::new();
+        for unit in &book.now.units {
+            let Unit { index, shard, expected, read, .. } = unit;
+            if unit.is_gone {
+                missing.push(format!(
+                    "{index} was deleted: of {expected} documents in shard {shard} {read} were read"
+                ));
+                continue;
+            }
+            if read == expected {
+                continue;
+            }
+            // Documents may have been deleted or changed since they were counted.
+            let now = source::count(&self.source, unit, &self.query).await?;
+            if *read != now {
+                missing.push(format!(
+                    "{index}, shard {shard}: {read} documents were read, {expected} matched at the beginning and {now} do now"
+                ));
+            }
+        }
+        Ok(missing)
+    }
+
+    fn how_to_go_on(book: &Book) -> String {
+        format!(
+            "stopped: {} documents are done; the same command goes on from {}",
+            book.now.counts.read,
+            book.path().display(),
+        )
+    }
+}
+
+/// Why a unit was not read to its end.
+enum Ended {
+    /// Its index was deleted.
+    Gone,
+    Failed(BackfillError),
+}
+
+impl From<Trouble> for Ended {
+    fn from(trouble: Trouble) -> Self {
+        match trouble.kind.as_str() {
+            "index_not_found_exception" => Self::Gone,
+            _ => Self::Failed(trouble.into()),
+        }
+    }
+}
+
+impl From<BackfillError> for Ended {
+    fn from(error: BackfillError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Trouble> for BackfillError {
+    fn from(trouble: Trouble) -> Self {
+        Self::Failed(trouble.to_string())
+    }
+}
+
+fn save(book: &mut Book, events: &[u8]) -> Result<(), BackfillError> {
+    let saved = tokio::task::block_in_place(|| book.save(events));
+    saved.map_err(|error| {
+        BackfillError::Failed(format!("the checkpoint {}: {error}", book.path().display()))
+    })
+}
+
+fn cluster(
+    settings: &crate::forward::ElasticsearchSettings,
+    backoff: crate::forward::Backoff,
+) -> Result<Elasticsearch, BackfillError> {
+    Elasticsearch::new(settings, backoff)
+        .map_err(|error| BackfillError::Settings(error.to_string()))
+}
+
+fn task(options: &Options, source: &str, output: &str, rules: &config::RulesDigest) -> Task {
+    let time = |it: Option<jiff::Timestamp>| it.map(|it| it.to_string()).unwrap_or_default();
+    let query = match &options.query {
+        // It may be secret.
+        Some(text) => checksum(Sha256::new_with_prefix(text)),
+        None => String::new(),
+    };
+    let mut write = String::from(match options.write {
+        Write::Alerts => "alerts",
+        Write::AlertsAndLogs => "alerts+logs",
+    });
+    if options.dry_run {
+        write.push_str(" --dry-run");
+    }
+    Task {
+        source: source.to_owned(),
+        index: options.index.clone(),
+        from: time(options.from),
+        to: time(options.to),
+        query: format!("{}{query}", options.time_field),
+        write,
+        output: output.to_owned(),
+        rules: checksum(Sha256::new_with_prefix(rules)),
+    }
+}
+
+fn summary(counts: &Counts) -> String {
+    let Counts { read, matched, unmatched, dead_lettered, refused, unreadable, .. } = counts;
+    let mut text = format!(
+        "{read} documents read = {matched} matched + {unmatched} unmatched + {dead_lettered} dead-lettered"
+    );
+    for (count, what) in [(refused, "refused"), (unreadable, "unreadable")] {
+        if *count > 0 {
+            text.push_str(&format!(" + {count} {what}"));
+        }
+    }
+    let Counts { alerts_created, alerts_duplicate, logs, .. } = counts;
+    text.push_str(&format!(
+        "\n{alerts_created} alerts stored, {alerts_duplicate} were there already"
+    ));
+    if *logs > 0 {
+        text.push_str(&format!("\n{logs} unwrapped documents stored or there already"));
+    }
+    text
+}

@@ -1,0 +1,125 @@
+//! A page of documents, cut out of an answer as the bytes that they are, and written as a bulk body.
+
+use std::{borrow::Cow, ops::Range};
+
+use super::{Trouble, ask::whole};
+use crate::json;
+
+/// Documents of one unit, in the order of their `_seq_no`.
+#[derive(Debug, Default)]
+pub(in super::super) struct Page {
+    /// What a shipper would have sent: an `index` with its `_id` for each.
+    pub(in super::super) body: bytes::Bytes,
+    pub(in super::super) docs: Vec<Doc>,
+    /// Documents without `_source`, by their `_seq_no`.
+    pub(in super::super) bare: Vec<i64>,
+    /// Everything up to this `_seq_no` is read.
+    pub(in super::super) position: i64,
+    /// How many documents came, whatever they are.
+    pub(in super::super) hits: usize,
+    /// How many shards answered.
+    pub(super) shards: u64,
+    /// The point in time goes by this name from now on.
+    pub(super) point_in_time: Option<String>,
+}
+
+/// A document of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Doc {
+    /// Its two lines in the body.
+    pub(in super::super) lines: Range<usize>,
+    pub(in super::super) seq_no: i64,
+}
+
+impl Page {
+    /// Reads the answer to a search.
+    pub(super) fn read(text: &str) -> Result<Self, Trouble> {
+        let bad = |what: &str| super::ask::unusable(&what);
+        let mut members = Vec::new();
+        json::object(text, json::DEPTH_MAX, &mut members)
+            .map_err(|error| super::ask::unusable(&error))?;
+        let part = |name| json::member(&members, name);
+        let shards = whole(part("timed_out"), part("_shards"))?;
+        let hits = json::member(&members, "hits").and_then(|it| json::get(it, "hits"));
+        let hits = hits.ok_or_else(|| bad("it has no hits"))?;
+        let point_in_time = part("pit_id").and_then(json::string).map(Cow::into_owned);
+        let mut page = Self { position: -1, point_in_time, shards, ..Self::default() };
+        let mut body = String::with_capacity(text.len());
+        for hit in json::elements(hits) {
+            let hit = Hit::read(hit).ok_or_else(|| bad("a hit lacks its index, _id or sort"))?;
+            page.hits += 1;
+            page.position = hit.seq_no;
+            let Some(source) = hit.source else {
+                page.bare.push(hit.seq_no);
+                continue;
+            };
+            let start = body.len();
+            hit.write_action(&mut body);
+            write_on_one_line(source, &mut body);
+            body.push('\n');
+            page.docs.push(Doc { lines: start..body.len(), seq_no: hit.seq_no });
+        }
+        page.body = body.into();
+        Ok(page)
+    }
+
+    /// Keeps only the first documents: one at least.
+    pub(in super::super) fn cut(&mut self, docs: usize) {
+        self.docs.truncate(docs);
+        if let Some(last) = self.docs.last() {
+            self.position = last.seq_no;
+            self.bare.retain(|it| *it <= last.seq_no);
+            self.hits = self.docs.len() + self.bare.len();
+        }
+    }
+}
+
+/// What is used of a hit, as it stands in the text.
+struct Hit<'a> {
+    index: &'a str,
+    id: &'a str,
+    routing: Option<&'a str>,
+    source: Option<&'a str>,
+    seq_no: i64,
+}
+
+impl<'a> Hit<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let (mut index, mut id, mut routing, mut source, mut sort) = (None, None, None, None, None);
+        for member in json::members(text) {
+            let place = match member.raw_key {
+                "_index" => &mut index,
+                "_id" => &mut id,
+                "_routing" => &mut routing,
+                "_source" => &mut source,
+                "sort" => &mut sort,
+                _ => continue,
+            };
+            *place = Some(member.value);
+        }
+        let seq_no = json::elements(sort?).next()?.parse().ok()?;
+        Some(Self { index: index?, id: id?, routing, source, seq_no })
+    }
+
+    /// `index`, not `create`: the `_id`s of what is made of the document are then ours on every way, and the same when it
+    /// is read again.
+    fn write_action(&self, out: &mut String) {
+        out.push_str("{\"index\":{\"_index\":");
+        out.push_str(self.index);
+        out.push_str(",\"_id\":");
+        out.push_str(self.id);
+        if let Some(routing) = self.routing {
+            out.push_str(",\"routing\":");
+            out.push_str(routing);
+        }
+        out.push_str("}}\n");
+    }
+}
+
+/// A document may have been stored on several lines. Inside of strings JSON has no line breaks.
+fn write_on_one_line(document: &str, out: &mut String) {
+    match memchr::memchr2(b'\n', b'\r', document.as_bytes()) {
+        None => out.push_str(document),
+        Some(_) => document.split(['\n', '\r']).for_each(|it| out.push_str(it)),
+    }
+}

@@ -1,0 +1,223 @@
+//! What there is to read: which shards hold documents that match, and how many.
+
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+use super::{Source, Trouble};
+use crate::backfill::checkpoint::Unit;
+
+/// Most indices that are read at once: more is one index a day for 27 years.
+const INDICES_MAX: usize = 10_000;
+/// What stays as it is in a path: names of indices, patterns of them, and the comma between.
+const PATH: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b',').remove(b'*').remove(b'-').remove(b'_').remove(b'.');
+
+/// Which documents are meant.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Query {
+    /// Conditions (JSON), with commas between them.
+    filter: String,
+}
+
+impl Query {
+    /// `own` is a query in Elasticsearch's language, perhaps within `{"query": …}`.
+    pub(in super::super) fn new(
+        own: Option<&str>,
+        time_field: &str,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Outer<'a> {
+            #[serde(borrow)]
+            query: &'a RawValue,
+        }
+        let mut filter = Vec::new();
+        if let Some(text) = own {
+            let inner = serde_json::from_str::<Outer<'_>>(text).map(|it| it.query.get());
+            let inner = inner.unwrap_or(text);
+            serde_json::from_str::<serde_json::Map<_, _>>(inner)
+                .map_err(|error| format!("--query: it is no JSON object: {error}"))?;
+            filter.push(inner.to_owned());
+        }
+        if from.is_some() || to.is_some() {
+            let mut range = serde_json::Map::new();
+            range.insert("format".into(), "strict_date_optional_time".into());
+            for (name, time) in [("gte", from), ("lt", to)] {
+                if let Some(time) = time {
+                    range.insert(name.into(), time.to_string().into());
+                }
+            }
+            filter.push(json!({ "range": { time_field: range } }).to_string());
+        }
+        Ok(Self { filter: filter.join(",") })
+    }
+
+    /// The query, within these numbers: behind the first, up to the second.
+    pub(super) fn within(&self, after: i64, to: i64) -> String {
+        let window = json!({ "range": { "_seq_no": { "gt": after, "lte": to } } });
+        let comma = if self.filter.is_empty() { "" } else { "," };
+        format!("{{\"bool\":{{\"filter\":[{}{comma}{window}]}}}}", self.filter)
+    }
+
+    fn all(&self) -> String {
+        format!("{{\"bool\":{{\"filter\":[{}]}}}}", self.filter)
+    }
+}
+
+/// An index, a pattern or several in a path.
+pub(super) fn in_path(index: &str) -> String {
+    utf8_percent_encode(index, PATH).to_string()
+}
+
+#[derive(Deserialize)]
+struct Overview {
+    _shards: Total,
+    aggregations: Option<Indices>,
+}
+
+#[derive(Deserialize)]
+struct Total {
+    total: u64,
+}
+
+#[derive(Deserialize)]
+struct Indices {
+    indices: Terms,
+}
+
+#[derive(Deserialize)]
+struct Terms {
+    sum_other_doc_count: u64,
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Deserialize)]
+struct Bucket {
+    key: String,
+}
+
+#[derive(Deserialize)]
+struct Shard {
+    hits: Hits,
+    aggregations: Option<Last>,
+}
+
+#[derive(Deserialize)]
+struct Hits {
+    total: HitsTotal,
+}
+
+/// A number in Elasticsearch 6, an object since 7.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum HitsTotal {
+    Number(u64),
+    Object { value: u64 },
+}
+
+#[derive(Deserialize)]
+struct Last {
+    last: Value,
+}
+
+#[derive(Deserialize)]
+struct Value {
+    value: Option<f64>,
+}
+
+/// The shards that hold documents which match.
+pub(in super::super) async fn plan(
+    source: &Source,
+    index: &str,
+    query: &Query,
+) -> Result<Vec<Unit>, Trouble> {
+    let mut units = Vec::new();
+    for name in indices(source, index, query).await? {
+        for shard in 0..shards(source, &name).await? {
+            if let Some((expected, last)) = shard_of(source, &name, shard, query, None).await? {
+                units.push(Unit::new(&name, shard, last, expected));
+            }
+        }
+    }
+    Ok(units)
+}
+
+/// How many documents of a unit match now.
+pub(in super::super) async fn count(
+    source: &Source,
+    unit: &Unit,
+    query: &Query,
+) -> Result<u64, Trouble> {
+    let found =
+        shard_of(source, &unit.index, unit.shard, query, Some((unit.first, unit.last))).await?;
+    Ok(found.map_or(0, |(count, _)| count))
+}
+
+/// The indices that hold documents which match.
+async fn indices(source: &Source, index: &str, query: &Query) -> Result<Vec<String>, Trouble> {
+    let body = format!(
+        "{{\"size\":0,\"track_total_hits\":true,\"query\":{},\"aggs\":{{\"indices\":{{\"terms\":{{\"field\":\"_index\",\"size\":{INDICES_MAX}}}}}}}}}",
+        query.all()
+    );
+    let path = format!("/{}/_search", in_path(index));
+    let text = source.searched(&path, &body).await?;
+    let overview: Overview = parse(&text)?;
+    let Some(Indices { indices }) = overview.aggregations.filter(|_| overview._shards.total > 0)
+    else {
+        return Err(Trouble::lasting(format!("no index matches `{index}`: see GET /_cat/indices")));
+    };
+    if indices.sum_other_doc_count > 0 {
+        let text = format!("more than {INDICES_MAX} indices match `{index}`: read them in parts");
+        return Err(Trouble::lasting(text));
+    }
+    let mut names: Vec<_> = indices.buckets.into_iter().map(|it| it.key).collect();
+    // By name, which is by day, for those who look on.
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// How many shards an index has.
+async fn shards(source: &Source, index: &str) -> Result<u32, Trouble> {
+    let body = "{\"size\":0,\"query\":{\"match_none\":{}}}";
+    let text = source.searched(&format!("/{}/_search", in_path(index)), body).await?;
+    let overview: Overview = parse(&text)?;
+    u32::try_from(overview._shards.total).map_err(|error| super::ask::unusable(&error))
+}
+
+/// How many documents of a shard match, and the largest number of these; `None` if there are none.
+async fn shard_of(
+    source: &Source,
+    index: &str,
+    shard: u32,
+    query: &Query,
+    within: Option<(i64, i64)>,
+) -> Result<Option<(u64, i64)>, Trouble> {
+    let query = within.map_or_else(|| query.all(), |(after, to)| query.within(after, to));
+    let body = format!(
+        "{{\"size\":0,\"track_total_hits\":true,\"query\":{query},\"aggs\":{{\"last\":{{\"max\":{{\"field\":\"_seq_no\"}}}}}}}}"
+    );
+    let path = format!("/{}/_search?preference=_shards:{shard}", in_path(index));
+    let answer: Shard = parse(&source.searched(&path, &body).await?)?;
+    let (HitsTotal::Number(count) | HitsTotal::Object { value: count }) = answer.hits.total;
+    if count == 0 {
+        return Ok(None);
+    }
+    let last = answer.aggregations.and_then(|it| it.last.value);
+    // As a whole number that a float holds exactly: a shard has at most 2³¹ documents, and few updates of each.
+    #[expect(clippy::cast_possible_truncation, reason = "it is checked")]
+    let last = last.filter(|it| (0.0..9e15).contains(it)).map(|it| it as i64);
+    let last = last.ok_or_else(|| {
+        Trouble::lasting(format!(
+            "the documents of {index} have no _seq_no: it was made before Elasticsearch 6; reindex it first"
+        ))
+    })?;
+    Ok(Some((count, last)))
+}
+
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Trouble> {
+    serde_json::from_str(text).map_err(|error| super::ask::unusable(&error))
+}

@@ -1,0 +1,50 @@
+//! Events of the past, which are all there: nothing is waited for, and their time is the clock.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Correlator;
+use crate::correlate::Event;
+
+impl Correlator {
+    /// Takes the next events, in the order of their time.
+    pub(crate) fn observe_past(&self, events: Vec<Event>) {
+        let mut work = self.work();
+        for event in events {
+            let at_us = event.at_us;
+            work.engine.passed(at_us, at_us);
+            work.engine.observe(event);
+            work.engine.advance(at_us);
+        }
+        self.count(&mut work);
+    }
+
+    /// There are no more: all windows come to their end.
+    pub(crate) fn finish_past(&self) {
+        let mut work = self.work();
+        work.engine.finish();
+        self.count(&mut work);
+    }
+
+    /// Stores all alerts that wait. False if some of them are to be sent again.
+    pub(crate) async fn store_past(self: &Arc<Self>) -> bool {
+        loop {
+            let pending = self.pending(&mut self.work().engine, Timestamp::now());
+            if pending.is_empty() {
+                return true;
+            }
+            if !self.deliver(pending).await {
+                return false;
+            }
+        }
+    }
+
+    /// Throws away the alerts that wait; gives back how many there were.
+    pub(crate) fn forget_past(&self) -> usize {
+        let mut work = self.work();
+        let count = work.engine.fired().len();
+        work.engine.stored(count);
+        count
+    }
+}
