@@ -23,6 +23,7 @@ use crate::{
     config::{self, Config, ConfigError, OutputConfig, Overrides},
     dead_letter::{self, DeadLetterError, Replayed},
     demo, explain, export,
+    report::Told,
     rules::Level,
     ruleset,
     setup::{self, SetupError},
@@ -55,7 +56,7 @@ enum Command {
     #[command(after_long_help = EXPLAIN_JSON)]
     Explain(ExplainArgs),
     /// Find the alerts in files of logs, without a server
-    #[command(after_long_help = SCAN_HELP)]
+    #[command(after_long_help = scan_help())]
     Scan(ScanArgs),
     /// Read what a cluster stored before, and raise the alerts that it would have raised
     #[command(after_long_help = backfill::HELP)]
@@ -114,17 +115,23 @@ What there is not is null.
 Example:
   k8scop explain audit.ndjson --rule 'Secret read'";
 
-const SCAN_HELP: &str = "\
+fn scan_help() -> String {
+    format!(
+        "\
 Files are read as by `k8scop explain`. An alert is told once for each request, or for each of its stages, as its rule \
 says (once_per), also when files overlap.
 
 --format ndjson writes one object for each alert: time, severity, rule (id, title), reason, user, source_ip, verb, \
 kubectl, resource, namespace, name, code, cluster, provider, audit_id, stage, file, line; the summary goes to \
 standard error.
---format json writes {\"alerts\": […], \"summary\": {…}}.
+--format json writes {{\"alerts\": […], \"summary\": {{…}}}}. The summary has files, files_failed, bytes, and:
+{}
 
 Exit status: 0 done; 1 --fail-on was hit; 2 wrong usage; 3 a rule cannot be used; 4 the configuration cannot be used; \
-70 no file could be read.";
+70 no file could be read.",
+        Told::JSON
+    )
+}
 
 #[derive(Debug, Args)]
 struct LookArgs {
@@ -180,6 +187,9 @@ struct ScanArgs {
     /// Show no progress, which is shown on a terminal only
     #[arg(long)]
     no_progress: bool,
+    /// Write the summary as a page, too, with charts: one file that loads nothing
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     look: LookArgs,
 }
@@ -555,6 +565,7 @@ fn scan_files(args: &ScanArgs) -> ExitCode {
         fail_on: args.fail_on.map(Severity::level),
         rows_max: args.limit,
         progress: !args.no_progress,
+        html: args.html.clone(),
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
     match explain::scan(&options, config, &mut out, &mut |text| eprintln!("{text}")) {

@@ -12,13 +12,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::report::Summary;
+use crate::report::Summary;
 
 /// A checkpoint of another version is not read.
 const VERSION: u32 = 1;
 
 /// All that is known of a backfill.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
     version: u32,
     /// What is read, and what is done with it.

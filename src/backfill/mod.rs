@@ -7,7 +7,6 @@
 
 mod checkpoint;
 mod pace;
-pub mod report;
 mod run;
 mod source;
 mod spool;

@@ -1,6 +1,6 @@
 //! What is done with a page: what [`crate::receiver`] does with a request, without a shipper who would send it again.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{collections::HashSet, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -8,13 +8,9 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    BackfillError, Write,
-    checkpoint::Counts,
-    report::{Seen, Summary, Verdict},
-    source::Page,
-};
+use super::{BackfillError, Write, checkpoint::Counts, source::Page};
 use crate::{
+    alerts::AlertId,
     bulk::{AnswerItem, Defaults},
     correlate,
     delivery::{self, InFlight, Origin},
@@ -22,6 +18,8 @@ use crate::{
     metrics::Metrics,
     prepare::{Letter, Note, Prepared, Preparer, Refused, TooLarge},
     receiver::DeadLetterOffice,
+    report::{About, Event, Raised, Summary},
+    rules::Level,
     unwrap::Broken,
 };
 
@@ -55,6 +53,8 @@ pub(super) struct Done {
     pub(super) events: Vec<correlate::Event>,
     /// Why some documents are refused.
     pub(super) refused: Vec<String>,
+    /// Alerts of the page. Stages of one request raise one together, and lie near each other.
+    alerts: HashSet<AlertId>,
 }
 
 /// A part of a page, prepared.
@@ -72,8 +72,8 @@ impl Worker {
     ) -> Result<Done, BackfillError> {
         let mut done = Done::default();
         done.counts.read = page.hits as u64;
-        for _ in &page.bare {
-            done.unreadable(index, "it has no _source");
+        for seq_no in &page.bare {
+            done.unreadable(index, *seq_no, "it has no _source");
         }
         let mut parts = Vec::new();
         parts.push(0..page.docs.len());
@@ -84,7 +84,10 @@ impl Worker {
                     let middle = places.start + places.len() / 2;
                     parts.extend([middle..places.end, places.start..middle]);
                 }
-                Err(error) => done.unreadable(index, &error.to_string()),
+                Err(error) => {
+                    let seq_no = page.docs.get(places.start).map_or(-1, |it| it.seq_no);
+                    done.unreadable(index, seq_no, &error.to_string());
+                }
             }
         }
         Ok(done)
@@ -179,9 +182,10 @@ impl Worker {
 }
 
 impl Done {
-    fn unreadable(&mut self, index: &str, reason: &str) {
+    fn unreadable(&mut self, index: &str, seq_no: i64, reason: &str) {
         self.counts.unreadable += 1;
-        self.summary.add(&seen(index, None, Some(reason)));
+        self.summary.document(Some(index));
+        self.summary.unreadable(reason, || format!("{index}, _seq_no {seq_no}"));
     }
 
     /// Counts a part that is stored.
@@ -201,7 +205,7 @@ impl Done {
         self.sum_up(index, prepared);
         let mut fates = vec![Fate::Unmatched; prepared.item_count()];
         for note in prepared.notes() {
-            let fate = match (note.broken, note.verdicts.is_empty()) {
+            let fate = match (note.broken, note.alerts.is_empty()) {
                 (Some(_), _) => Fate::Unreadable,
                 (None, false) => Fate::Matched,
                 (None, true) => Fate::Unmatched,
@@ -229,27 +233,41 @@ impl Done {
 
     fn sum_up(&mut self, index: &str, prepared: &Prepared) {
         let rules = prepared.classifier.rules();
-        let mut noted = vec![false; prepared.item_count()];
+        let mut is_noted = vec![false; prepared.item_count()];
         for note in prepared.notes() {
-            if let Some(it) = noted.get_mut(note.item) {
+            if let Some(it) = is_noted.get_mut(note.item) {
                 *it = true;
             }
-            let verdicts: Vec<_> = note
-                .verdicts
-                .iter()
-                .filter_map(|it| {
-                    let rule = rules.get(it.rule)?;
-                    let (level, is_alert) = (it.level, it.is_alert);
-                    Some(Verdict { id: &rule.id, title: &rule.title, level, is_alert })
-                })
-                .collect();
-            self.summary.add(&Seen {
-                verdicts: &verdicts,
-                ..seen(index, Some(note), note.broken.map(Broken::name))
+            if let Some(reason) = note.broken {
+                self.summary.other(reason.name());
+                continue;
+            }
+            let new = note.alerts.iter().filter(|(.., id)| self.alerts.insert(*id));
+            let raised = |(rule, level, _): &(usize, Level, AlertId)| {
+                let rule = rules.get(*rule)?;
+                Some(Raised { id: &rule.id, title: &rule.title, level: *level })
+            };
+            let alerts: Vec<_> = new.filter_map(raised).collect();
+            self.summary.event(&Event {
+                index: Some(index),
+                about: About {
+                    time: note.at,
+                    user: Some(note.user.as_deref().unwrap_or("-")),
+                    cluster: note.cluster.as_deref(),
+                    namespace: note.namespace.as_deref(),
+                },
+                is_cut: note.is_cut,
+                is_matched: !note.alerts.is_empty(),
+                repeated: (note.alerts.len() - alerts.len()) as u64,
+                alerts: &alerts,
             });
         }
-        let others = noted.into_iter().filter(|it| !it).count();
-        (0..others).for_each(|_| self.summary.add(&seen(index, None, None)));
+        for is_noted in is_noted {
+            self.summary.document(Some(index));
+            if !is_noted {
+                self.summary.other("not_kubernetes");
+            }
+        }
     }
 }
 
@@ -266,19 +284,6 @@ enum Fate {
 fn set(fates: &mut [Fate], item: usize, fate: Fate) {
     if let Some(place) = fates.get_mut(item) {
         *place = fate.max(*place);
-    }
-}
-
-fn seen<'a>(index: &'a str, note: Option<&'a Note>, unreadable: Option<&'a str>) -> Seen<'a> {
-    Seen {
-        index,
-        time: note.and_then(|it| it.at),
-        is_audit: note.is_some() && unreadable.is_none(),
-        user: note.and_then(|it| it.user.as_deref()),
-        cluster: note.and_then(|it| it.cluster.as_deref()),
-        verdicts: &[],
-        alerts: note.map_or(0, |it| it.alerts),
-        unreadable,
     }
 }
 

@@ -36,7 +36,7 @@ use crate::{
 pub use self::dead_letter::{DATASET_DEAD_LETTERS, DeadLetters, Letter};
 pub use self::ids::{hashed, is_namespace};
 pub(crate) use self::ids::{made_id, namespace};
-pub use self::note::{Note, Refused, Verdict};
+pub use self::note::{Note, Refused};
 pub(crate) use self::observation::observation;
 
 /// Dataset of the audit events.

@@ -6,7 +6,7 @@ use super::{
     Fate, Plan, Prepared,
     reply::{Slot, slot},
 };
-use crate::{bulk::AnswerItem, rules::Level, unwrap::Broken};
+use crate::{alerts::AlertId, bulk::AnswerItem, rules::Level, unwrap::Broken};
 
 /// An audit event of a document, or why a part of it cannot be read as one.
 #[derive(Debug)]
@@ -19,23 +19,14 @@ pub struct Note {
     pub user: Option<Box<str>>,
     /// In which cluster.
     pub cluster: Option<Box<str>>,
-    /// What it hit.
-    pub verdicts: Vec<Verdict>,
-    /// Alerts that it raised.
-    pub alerts: usize,
+    /// In which namespace.
+    pub namespace: Option<Box<str>>,
+    /// It was cut on its way.
+    pub is_cut: bool,
+    /// Alerts that it raises: the place of the rule, its level as configured, and the number of their `_id`.
+    pub alerts: Vec<(usize, Level, AlertId)>,
     /// Why it is no audit event, though it looks like one.
     pub broken: Option<Broken>,
-}
-
-/// A rule that was hit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Its place.
-    pub rule: usize,
-    /// Its level, as configured.
-    pub level: Level,
-    /// It raises an alert.
-    pub is_alert: bool,
 }
 
 /// What is refused for good.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     AlertTarget, Ask, Counts, DATASET_ALERTS, DATASET_LOGS, Door, Fate, Holds, Ids, Note, Plan,
-    Prepared, Preparer, Raised, Room, Route, Sent, TooLarge, Verdict,
+    Prepared, Preparer, Raised, Room, Route, Sent, TooLarge,
     ids::{hashed, made_id, namespace, number},
     observation::observation,
 };
@@ -527,35 +527,28 @@ impl Run<'_> {
         let mut sent = self.sent(start, holds, made.is_some())?;
         let place = classify::Place { index: &target, id: final_id };
         sent.observed = self.observed(found, &hits, place);
-        self.note(found, &hits);
         for hit in hits {
             self.hits.push(hit);
             self.alert(hit, found, &labels, place, &namespace, &mut sent);
         }
-        if let Some(note) = self.notes.as_mut().and_then(|it| it.last_mut()) {
-            note.alerts = sent.alerts.len();
-        }
+        self.note(found, &sent);
         parts.made_id = parts.made_id.take().or(made);
         Ok(sent)
     }
 
     /// Notes an event, if that is asked for.
-    fn note(&mut self, found: &Found<'_>, hits: &[usize]) {
-        let (policy, classifier) = (&self.preparer.policy, self.classifier);
+    fn note(&mut self, found: &Found<'_>, sent: &Sent) {
         let Some(notes) = &mut self.notes else { return };
-        let verdict = |hit: &usize| {
-            let level = policy.grade(classifier.rules().get(*hit)?, found).level;
-            let is_alert = policy.alerting.is_alert(level) && !classifier.plan().is_silent(*hit);
-            Some(Verdict { rule: *hit, level, is_alert })
-        };
         let when = found.when(self.now);
+        let text = |it: Option<&str>| it.map(Into::into);
         notes.push(Note {
             item: self.item,
             at: (when.clock == Clock::Event).then_some(when.at),
-            user: found.event.user_name.as_deref().map(Into::into),
-            cluster: found.cluster().map(Into::into),
-            verdicts: hits.iter().filter_map(verdict).collect(),
-            alerts: 0,
+            user: text(found.event.user_name.as_deref()),
+            cluster: text(found.cluster()),
+            namespace: text(found.event.object.namespace.as_deref()),
+            is_cut: found.is_cut(),
+            alerts: sent.alerts.iter().map(|it| (it.rule, it.level, it.id)).collect(),
             broken: None,
         });
     }
@@ -567,8 +560,9 @@ impl Run<'_> {
             at: None,
             user: None,
             cluster: None,
-            verdicts: Vec::new(),
-            alerts: 0,
+            namespace: None,
+            is_cut: false,
+            alerts: Vec::new(),
             broken: Some(reason),
         });
     }

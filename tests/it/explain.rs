@@ -367,6 +367,13 @@ fn folders_and_formats() {
         serde_json::from_slice(&run(&["--format", "json", "--min-severity", "high"]).stdout)
             .unwrap();
     assert_eq!((&high["alerts"], &high["summary"]["alerts"]), (&serde_json::json!([]), &0.into()));
+    run(&["--html", "page.html"]);
+    let page = fs::read_to_string(folder.0.join("page.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains(">alice<"), "{page}");
+    let full = run(&["--html", "/dev/full"]);
+    assert_eq!(full.status.code(), Some(70));
+    assert!(text(&full.stderr).contains("--html /dev/full: "), "{}", text(&full.stderr));
+
     let limited = run(&["--limit", "1"]);
     assert!(text(&limited.stdout).contains("\n2 more alerts: raise --limit"));
     assert!(text(&run(&["--format", "summary"]).stdout).starts_with("files       3\n"));
