@@ -62,7 +62,7 @@ impl Told {
             |it: &super::told::Rule| format!("{:>6}  {:<8}  {}", it.alerts, it.severity, it.title);
         rows.list("rules", self.rules.iter().map(rule));
         let has_alerts = |it: &&Name| self.alerts == 0 || it.alerts > 0;
-        let name = |it: &Name| format!("{:>6} of {} events  {}", it.alerts, it.events, it.name);
+        let name = |it: &Name| format!("{:>6} on {} events  {}", it.alerts, it.events, it.name);
         for (title, names, more) in [
             ("users", &self.users, self.more.users),
             ("clusters", &self.clusters, self.more.clusters),
@@ -72,7 +72,7 @@ impl Told {
             rows.list(title, names.chain(and_more(more, self.more.is_partial)));
         }
         let index = |it: &super::told::Index| {
-            format!("{:>6} of {} documents  {}", it.alerts, it.documents, it.name)
+            format!("{:>6} on {} documents  {}", it.alerts, it.documents, it.name)
         };
         let indices = self.indices.iter().map(index);
         rows.list("indices", indices.chain(and_more(self.more.indices, self.more.is_partial)));

@@ -9,7 +9,7 @@ use super::{PerLevel, add, told};
 
 /// How long a bucket can be (seconds). Each is made of whole ones of the length before. With the longest, all times that
 /// a [`Timestamp`] can tell fill fewer than [`BARS_MAX`].
-const LENGTHS_S: [i64; 13] = {
+const LENGTHS_S: [i64; 14] = {
     const DAY: i64 = 24 * 60 * 60;
     const MINUTE: i64 = 60;
     [
@@ -19,6 +19,7 @@ const LENGTHS_S: [i64; 13] = {
         30 * MINUTE,
         60 * MINUTE,
         3 * 60 * MINUTE,
+        6 * 60 * MINUTE,
         12 * 60 * MINUTE,
         DAY,
         7 * DAY,
@@ -33,7 +34,7 @@ pub(super) const BUCKETS_MAX: usize = 2_000;
 /// Shortest time without events that is told (microseconds).
 const GAP_US_MIN: i64 = 10 * 60 * 1_000_000;
 /// Most that are told: the longest.
-pub(super) const GAPS_TOLD_MAX: usize = 10;
+pub(super) const GAPS_TOLD_MAX: usize = 5;
 /// Most bars of a chart.
 pub(super) const BARS_MAX: usize = 120;
 
@@ -114,7 +115,7 @@ impl Timeline {
         Some((time(first.first_us), time(last.last_us)))
     }
 
-    /// The longest times without events, in their order, and how many others there are. A gap that is shorter than two
+    /// The longest times without events, and how many others there are. A gap that is shorter than two
     /// buckets can be missed.
     pub(super) fn gaps(&self) -> (Vec<Gap>, usize) {
         let nexts = self.buckets.values().skip(1);
@@ -127,7 +128,6 @@ impl Timeline {
         gaps.sort_by_key(|it| std::cmp::Reverse(it.seconds));
         let more = gaps.len().saturating_sub(GAPS_TOLD_MAX);
         gaps.truncate(GAPS_TOLD_MAX);
-        gaps.sort_by_key(|it| it.from);
         (gaps, more)
     }
 

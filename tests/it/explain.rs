@@ -313,7 +313,7 @@ fn one_alert_for_a_request() {
         "matched     2 events\n",
         "alerts      1: 1 medium, 1 more of the same requests, told once\n",
         "rules            1  medium    Command run in a container\n",
-        "users            1 of 2 events  bob",
+        "users            1 on 2 events  bob",
     ] {
         assert!(summary.contains(line), "{line}\n{summary}");
     }
