@@ -25,6 +25,8 @@ pub(super) struct Checkpoint {
     pub(super) task: Task,
     /// When it began.
     pub(super) began: String,
+    /// How long it took, without the time between two processes.
+    pub(super) took_ms: u64,
     pub(super) units: Vec<Unit>,
     pub(super) counts: Counts,
     pub(super) summary: Summary,
@@ -201,6 +203,7 @@ impl Book {
             version: VERSION,
             task,
             began: Timestamp::now().to_string(),
+            took_ms: 0,
             units: Vec::new(),
             counts: Counts::default(),
             summary: Summary::default(),

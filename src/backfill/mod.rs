@@ -6,8 +6,11 @@
 //! place in it can be gone on from whatever became of the cluster, and of us.
 
 mod checkpoint;
+mod end;
 mod pace;
+mod progress;
 mod run;
+mod scrape;
 mod source;
 mod spool;
 mod work;

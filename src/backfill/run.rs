@@ -1,15 +1,15 @@
 //! Builds the rooms, reads several units at once, and tells at the end whether all that there is was read.
 
 use std::{
-    io,
     num::NonZero,
     path::PathBuf,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use sha2::{Digest, Sha256};
@@ -17,11 +17,13 @@ use tokio::{sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BackfillError, Options, Outcome, Voices, Write,
-    checkpoint::{Book, Counts, Task, Unit, checksum},
+    BackfillError, Options, Outcome, Progress, Voices, Write,
+    checkpoint::{Book, Task, Unit, checksum},
+    end::Form,
     pace::Pace,
+    progress::{Meter, Shown},
+    scrape::Scrape,
     source::{self, Page, Query, Reader, Source, Trouble},
-    spool::Sorted,
     work::{Done, Worker},
 };
 use crate::{
@@ -37,10 +39,6 @@ use crate::{
 
 /// Most units that are read at once, if nobody says how many.
 const SLICES_AUTO_MAX: usize = 8;
-/// Events that are correlated before their alerts are stored.
-const EVENTS_AT_ONCE: usize = 1000;
-/// Wait before alerts of several events are sent again.
-const CORRELATIONS_WAIT: Duration = Duration::from_secs(1);
 /// Most reasons that are told of documents that are refused.
 const REASONS_MAX: usize = 10;
 
@@ -52,6 +50,10 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Outcome, BackfillError> {
     let job = Job::new(config, options, stop).await?;
+    let _scrape = match options.metrics_listen {
+        Some(address) => Some(Scrape::listen(address, &job.worker.metrics, voices.tell).await?),
+        None => None,
+    };
     let resumed = job.book.lock().await.is_resumed;
     if resumed {
         let book = job.book.lock().await;
@@ -71,16 +73,22 @@ pub async fn run(
 
 /// All that a backfill needs.
 #[derive(Debug)]
-struct Job {
-    source: Arc<Source>,
-    query: Arc<Query>,
-    worker: Arc<Worker>,
-    book: Mutex<Book>,
+pub(super) struct Job {
+    pub(super) source: Arc<Source>,
+    pub(super) query: Arc<Query>,
+    pub(super) worker: Arc<Worker>,
+    pub(super) book: Mutex<Book>,
     slices: usize,
     /// How many documents may still be read.
     left: Option<AtomicU64>,
-    correlator: Arc<Correlator>,
-    stop: CancellationToken,
+    pub(super) correlator: Arc<Correlator>,
+    pub(super) form: Form,
+    meter: Meter,
+    progress: Progress,
+    began: Instant,
+    /// How long it took before, in other processes.
+    took_before_ms: u64,
+    pub(super) stop: CancellationToken,
     /// Set when a unit cannot go on: the others end behind their page.
     failed: CancellationToken,
 }
@@ -186,15 +194,21 @@ impl Job {
             request_deadline: config.limits.request_deadline,
             give_up: options.give_up,
             stop: failed.clone(),
+            known: std::sync::Mutex::default(),
         };
         Ok(Arc::new(Self {
             source: Arc::new(source),
             query: Arc::new(query),
             worker: Arc::new(worker),
-            book: Mutex::new(book),
             slices: options.slices.unwrap_or(cores.min(SLICES_AUTO_MAX)).max(1),
             left: options.docs_max.map(AtomicU64::new),
             correlator: Arc::new(correlator),
+            form: Form { json: options.progress == Progress::Json, html: options.html.clone() },
+            meter: Meter::default(),
+            progress: options.progress,
+            began: Instant::now(),
+            took_before_ms: book.now.took_ms,
+            book: Mutex::new(book),
             stop,
             failed,
         }))
@@ -217,18 +231,41 @@ impl Job {
         }
     }
 
-    /// Reads all units that are not done, some at once.
+    /// Reads all units that are not done, and tells meanwhile how far it is.
     async fn read_all(self: Arc<Self>, voices: &mut Voices<'_>) -> Result<(), BackfillError> {
+        {
+            let book = self.book.lock().await;
+            let total = book.now.units.iter().map(|it| it.expected).sum();
+            self.meter.total.store(total, Ordering::Relaxed);
+            self.meter.documents.store(book.now.counts.read, Ordering::Relaxed);
+            self.meter.alerts.store(book.now.counts.alerts_created, Ordering::Relaxed);
+        }
+        let shown = Shown::new(self.progress, &self.meter);
+        let mut every = tokio::time::interval(shown.every());
+        every.tick().await;
+        let mut reading = pin!(Arc::clone(&self).read_units());
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut reading => break outcome,
+                _ = every.tick() => shown.tell(&self.meter, voices.tell),
+            }
+        };
+        shown.end(&self.meter, voices.tell);
+        outcome
+    }
+
+    /// Reads units, some at once.
+    async fn read_units(self: Arc<Self>) -> Result<(), BackfillError> {
         let units = self.book.lock().await.now.units.clone();
         let mut waiting = units.into_iter().enumerate().filter(|(_, it)| !it.is_done());
         let mut reading = JoinSet::new();
         let mut outcome = Ok(());
         loop {
-            while reading.len() < self.slices && !self.failed.is_cancelled() {
+            while reading.len() < self.slices && !self.failed.is_cancelled() && !self.is_enough() {
                 let Some((place, unit)) = waiting.next() else { break };
                 reading.spawn(Arc::clone(&self).read(place, unit));
             }
-            let Some(joined) = reading.join_next().await else { break };
+            let Some(joined) = reading.join_next().await else { return outcome };
             let ended =
                 joined.unwrap_or_else(|error| Err(BackfillError::Failed(error.to_string())));
             if let Err(error) = ended
@@ -239,8 +276,6 @@ impl Job {
                 outcome = Err(error);
             }
         }
-        _ = voices;
-        outcome
     }
 
     /// Reads a unit to its end. The next page is fetched while one is treated.
@@ -307,6 +342,11 @@ impl Job {
         (before > 0).then_some(before <= hits)
     }
 
+    /// All documents that may be read are.
+    pub(super) fn is_enough(&self) -> bool {
+        self.left.as_ref().is_some_and(|it| it.load(Ordering::Relaxed) == 0)
+    }
+
     /// Writes down that a page is done.
     async fn commit(&self, place: usize, position: i64, done: Done) -> Result<(), BackfillError> {
         for reason in done.refused.iter().take(REASONS_MAX) {
@@ -316,6 +356,10 @@ impl Job {
         super::spool::write(&done.events, &mut events)
             .map_err(|error| BackfillError::Failed(format!("events for correlations: {error}")))?;
         let mut book = self.book.lock().await;
+        book.now.took_ms = self.took_before_ms
+            + u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.meter.documents.fetch_add(done.counts.read, Ordering::Relaxed);
+        self.meter.alerts.fetch_add(done.counts.alerts_created, Ordering::Relaxed);
         if let Some(unit) = book.now.units.get_mut(place) {
             unit.position = position;
             unit.read += done.counts.read;
@@ -323,127 +367,6 @@ impl Job {
         book.now.counts.add(done.counts);
         book.now.summary.merge(done.summary);
         save(&mut book, &events)
-    }
-
-    /// Tells how it ended.
-    async fn end(
-        &self,
-        read: Result<(), BackfillError>,
-        voices: &mut Voices<'_>,
-    ) -> Result<Outcome, BackfillError> {
-        let book = self.book.lock().await;
-        let is_enough = self.left.as_ref().is_some_and(|it| it.load(Ordering::Relaxed) == 0);
-        let is_over = book.now.units.iter().all(Unit::is_done);
-        if let Err(error) = read {
-            (voices.tell)(&Self::how_to_go_on(&book));
-            return Err(error);
-        }
-        let counts = book.now.counts;
-        if is_over {
-            self.correlate(&book, voices).await?;
-        }
-        (voices.print)(&summary(&counts));
-        if !is_over && (self.stop.is_cancelled() || is_enough) {
-            (voices.tell)(&Self::how_to_go_on(&book));
-            return Ok(if is_enough { Outcome::Complete } else { Outcome::Stopped });
-        }
-        let mut missing = self.missing(&book).await?;
-        if counts.refused > 0 {
-            missing.push(format!("{} documents are refused by the output", counts.refused));
-        }
-        if counts.unreadable > 0 {
-            missing.push(format!("{} documents cannot be read", counts.unreadable));
-        }
-        if !counts.is_balanced() {
-            missing.push(format!("the counts do not agree: {counts:?}"));
-        }
-        for text in &missing {
-            (voices.tell)(&format!("error: {text}"));
-        }
-        book.remove().map_err(|error| BackfillError::Failed(error.to_string()))?;
-        Ok(if missing.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
-    }
-
-    /// Tells what several events mean together, now that their order is known. When it is stopped, it begins anew: what is
-    /// stored is not stored twice.
-    async fn correlate(&self, book: &Book, voices: &mut Voices<'_>) -> Result<(), BackfillError> {
-        let failed = |error: io::Error| {
-            let path = book.events_path();
-            BackfillError::Failed(format!("events for correlations: {}: {error}", path.display()))
-        };
-        if book.now.events_bytes == 0 {
-            return Ok(());
-        }
-        let mut sorted = Sorted::open(&book.events_path()).map_err(failed)?;
-        let mut forgotten = 0;
-        loop {
-            let events = sorted.take(EVENTS_AT_ONCE).map_err(failed)?;
-            let is_last = events.is_empty();
-            match is_last {
-                true => self.correlator.finish_past(),
-                false => self.correlator.observe_past(events),
-            }
-            if self.worker.dry_run {
-                forgotten += self.correlator.forget_past() as u64;
-            } else {
-                self.store_correlations().await?;
-            }
-            if is_last {
-                break;
-            }
-        }
-        let count =
-            |result| self.worker.metrics.correlation_alerts.with_label_values(&[result]).get();
-        let (created, duplicate) = (count("created") + forgotten, count("duplicate"));
-        (voices.print)(&format!(
-            "{created} alerts of several events stored, {duplicate} were there already"
-        ));
-        Ok(())
-    }
-
-    async fn store_correlations(&self) -> Result<(), BackfillError> {
-        let began = Instant::now();
-        while !self.correlator.store_past().await {
-            if self.failed.is_cancelled() || began.elapsed() >= self.worker.give_up {
-                let text = "the output does not take alerts of several events";
-                return Err(BackfillError::Failed(text.into()));
-            }
-            tokio::time::sleep(CORRELATIONS_WAIT).await;
-        }
-        Ok(())
-    }
-
-    /// What the source has and was not read, or the other way round.
-    async fn missing(&self, book: &Book) -> Result<Vec<String>, BackfillError> {
-        let mut missing = Vec::new();
-        for unit in &book.now.units {
-            let Unit { index, shard, expected, read, .. } = unit;
-            if unit.is_gone {
-                missing.push(format!(
-                    "{index} was deleted: of {expected} documents in shard {shard} {read} were read"
-                ));
-                continue;
-            }
-            if read == expected {
-                continue;
-            }
-            // Documents may have been deleted or changed since they were counted.
-            let now = source::count(&self.source, unit, &self.query).await?;
-            if *read != now {
-                missing.push(format!(
-                    "{index}, shard {shard}: {read} documents were read, {expected} matched at the beginning and {now} do now"
-                ));
-            }
-        }
-        Ok(missing)
-    }
-
-    fn how_to_go_on(book: &Book) -> String {
-        format!(
-            "stopped: {} documents are done; the same command goes on from {}",
-            book.now.counts.read,
-            book.path().display(),
-        )
     }
 }
 
@@ -514,24 +437,4 @@ fn task(options: &Options, source: &str, output: &str, rules: &config::RulesDige
         output: output.to_owned(),
         rules: checksum(Sha256::new_with_prefix(rules)),
     }
-}
-
-fn summary(counts: &Counts) -> String {
-    let Counts { read, matched, unmatched, dead_lettered, refused, unreadable, .. } = counts;
-    let mut text = format!(
-        "{read} documents read = {matched} matched + {unmatched} unmatched + {dead_lettered} dead-lettered"
-    );
-    for (count, what) in [(refused, "refused"), (unreadable, "unreadable")] {
-        if *count > 0 {
-            text.push_str(&format!(" + {count} {what}"));
-        }
-    }
-    let Counts { alerts_created, alerts_duplicate, logs, .. } = counts;
-    text.push_str(&format!(
-        "\n{alerts_created} alerts stored, {alerts_duplicate} were there already"
-    ));
-    if *logs > 0 {
-        text.push_str(&format!("\n{logs} unwrapped documents stored or there already"));
-    }
-    text
 }

@@ -1,6 +1,11 @@
 //! What is done with a page: what [`crate::receiver`] does with a request, without a shipper who would send it again.
 
-use std::{collections::HashSet, ops::Range, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -42,6 +47,7 @@ pub(super) struct Worker {
     /// How long an output that fails is tried again.
     pub(super) give_up: Duration,
     pub(super) stop: CancellationToken,
+    pub(super) known: Mutex<Known>,
 }
 
 /// What a page came to.
@@ -53,8 +59,28 @@ pub(super) struct Done {
     pub(super) events: Vec<correlate::Event>,
     /// Why some documents are refused.
     pub(super) refused: Vec<String>,
-    /// Alerts of the page. Stages of one request raise one together, and lie near each other.
-    alerts: HashSet<AlertId>,
+}
+
+/// Alerts that were counted of late: stages of one request raise one together.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    young: HashSet<AlertId>,
+    old: HashSet<AlertId>,
+}
+
+/// Most of them, young and old each.
+const KNOWN_MAX: usize = 1 << 19;
+
+impl Known {
+    fn is_new(&mut self, id: AlertId) -> bool {
+        if self.old.contains(&id) || !self.young.insert(id) {
+            return false;
+        }
+        if self.young.len() >= KNOWN_MAX {
+            self.old = std::mem::take(&mut self.young);
+        }
+        true
+    }
 }
 
 /// A part of a page, prepared.
@@ -147,7 +173,8 @@ impl Worker {
                         done.counts.alerts_duplicate += tally.alerts_duplicate;
                         let alerts = created + tally.alerts_duplicate + tally.alerts_failed;
                         done.counts.logs += (slots.len() as u64).saturating_sub(alerts);
-                        return done.take(index, &prepared, &answers, &dead);
+                        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                        return done.take(index, &prepared, &answers, &dead, &mut known);
                     }
                     let busy = answers.iter().find(|it| may_pass(it.status));
                     busy.map(AnswerItem::error).unwrap_or_default()
@@ -195,6 +222,7 @@ impl Done {
         prepared: &Prepared,
         answers: &[AnswerItem],
         dead: &[(usize, Letter)],
+        known: &mut Known,
     ) -> Result<(), BackfillError> {
         let refusals = prepared.refusals(answers);
         // What we may not do is mended by somebody, and then gone on with.
@@ -202,7 +230,7 @@ impl Done {
             return Err(refused(bad.status, &bad.reason));
         }
         self.events.extend(prepared.observed(answers));
-        self.sum_up(index, prepared);
+        self.sum_up(index, prepared, known);
         let mut fates = vec![Fate::Unmatched; prepared.item_count()];
         for note in prepared.notes() {
             let fate = match (note.broken, note.alerts.is_empty()) {
@@ -231,7 +259,7 @@ impl Done {
         Ok(())
     }
 
-    fn sum_up(&mut self, index: &str, prepared: &Prepared) {
+    fn sum_up(&mut self, index: &str, prepared: &Prepared, known: &mut Known) {
         let rules = prepared.classifier.rules();
         let mut is_noted = vec![false; prepared.item_count()];
         for note in prepared.notes() {
@@ -242,7 +270,7 @@ impl Done {
                 self.summary.other(reason.name());
                 continue;
             }
-            let new = note.alerts.iter().filter(|(.., id)| self.alerts.insert(*id));
+            let new = note.alerts.iter().filter(|(.., id)| known.is_new(*id));
             let raised = |(rule, level, _): &(usize, Level, AlertId)| {
                 let rule = rules.get(*rule)?;
                 Some(Raised { id: &rule.id, title: &rule.title, level: *level })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Correlator;
-use crate::correlate::Event;
+use crate::correlate::{Event, Fired, Planned};
 
 impl Correlator {
     /// Takes the next events, in the order of their time.
@@ -25,6 +25,19 @@ impl Correlator {
         let mut work = self.work();
         work.engine.finish();
         self.count(&mut work);
+    }
+
+    /// Gives each alert that waits, and is one, to `take`.
+    pub(crate) fn each_waiting(&self, take: &mut dyn FnMut(&Planned, &Fired)) {
+        let work = self.work();
+        let plan = work.engine.plan();
+        for fired in work.engine.fired() {
+            let mut all = plan.correlations().iter();
+            let planned = all.find(|it| *it.correlation.id == *fired.correlation);
+            if let Some(planned) = planned.filter(|it| self.alerting.is_alert(it.level)) {
+                take(planned, fired);
+            }
+        }
     }
 
     /// Stores all alerts that wait. False if some of them are to be sent again.
