@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use bytes::{Bytes, BytesMut};
 use hyper::{
     HeaderMap, Method,
-    header::{self, HeaderName},
+    header::{self, HeaderName, HeaderValue},
 };
 use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
@@ -18,6 +18,9 @@ use crate::{bulk::BulkAnswer, json};
 /// Largest answer to a bulk request that is read (bytes). An item's answer has about 200 bytes, its error at
 /// most a few thousand.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// What a bulk body is.
+const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 /// A cluster, by one or more of its nodes.
 #[derive(Debug)]
@@ -113,7 +116,9 @@ impl Elasticsearch {
             "" => "/_bulk".to_owned(),
             query => format!("/_bulk?{query}"),
         };
-        let headers = passed.headers.clone();
+        let mut headers = passed.headers.clone();
+        // Elasticsearch refuses a body of which nothing is told (406). Shippers tell; what is ours may come without.
+        headers.entry(header::CONTENT_TYPE).or_insert(LINES);
         let response = match self.send(lease, Method::POST, &path, headers, Some(body.into())).await
         {
             Ok(response) => response,
