@@ -151,6 +151,7 @@ impl Cluster {
             ("GET", [""]) => {
                 done(json!({ "version": { "number": "8.19.21" }, "cluster_uuid": "fake" }))
             }
+            ("POST", ["_bulk"]) if asked.header("content-type").is_none() => refused(406),
             ("POST", ["_bulk"]) => self.bulk(&asked.body),
             ("POST", [index, "_pit"]) => {
                 let number = self.opened.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! Against the real parts: Elasticsearch, Filebeat, promtool. `scripts/test` starts them and says where they are.
 
 mod attack;
+mod backfill;
 mod bodies;
 mod check;
 mod clients;
