@@ -177,13 +177,14 @@ impl BackfillArgs {
 }
 
 pub(super) fn run(args: &BackfillArgs) -> ExitCode {
-    run_with(args.config.as_deref(), args.output.clone(), &args.options())
+    let overrides = Overrides { output: args.output.clone(), ..Overrides::default() };
+    run_with(args.config.as_deref(), overrides, &args.options())
 }
 
 /// Runs a backfill, whatever it was typed as.
 pub(super) fn run_with(
     config: Option<&std::path::Path>,
-    output: Option<String>,
+    overrides: Overrides,
     options: &Options,
 ) -> ExitCode {
     if let (Some(from), Some(to)) = (options.from, options.to)
@@ -192,7 +193,7 @@ pub(super) fn run_with(
         eprintln!("error: --from {from} is not before --to {to}: nothing lies between them");
         return ExitCode::from(2);
     }
-    let config = match config::load(config, Overrides { output, ..Overrides::default() }) {
+    let config = match config::load(config, overrides) {
         Ok(config) => config,
         Err(error) => return told(&error),
     };
