@@ -456,12 +456,8 @@ impl WhichLetters {
 
 impl RunArgs {
     fn load(&self) -> Result<Config, ConfigError> {
-        let overrides = Overrides {
-            listen: self.listen,
-            admin: self.admin,
-            output: self.output.clone(),
-            ..Overrides::default()
-        };
+        let overrides =
+            Overrides { listen: self.listen, admin: self.admin, output: self.output.clone() };
         config::load(self.config.as_deref(), overrides)
     }
 }

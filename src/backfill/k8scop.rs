@@ -6,7 +6,12 @@ use std::time::Duration;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::{Options, SourceOptions};
-use crate::config;
+use crate::{
+    alerts::{Fits, Glob, Override},
+    config::{self, Config},
+    prepare::{AlertTarget, Route},
+    rules::Level,
+};
 
 /// How times are written there: in UTC, zeros in front or not.
 const FORM: &str =
@@ -59,6 +64,17 @@ impl Analysis {
             ..Options::default()
         })
     }
+}
+
+/// Alerts go where K8sCop puts them, into an index for each day, and are those that it raises: other than today's rules it
+/// takes a look at one pod for one. What is configured goes before. Logs stay where they are, and there alerts point.
+pub fn alert_as_it(config: &mut Config, prefix: &str) {
+    const POD_LOOKED_AT: &str = "7f3c1a52-9d10-4b6e-8a20-000000000003";
+    config.policy.alerts = AlertTarget::Daily(prefix.to_owned());
+    config.policy.route = Route::Keep;
+    let fits = Fits { rules: vec![Glob::new(POD_LOOKED_AT)], ..Fits::default() };
+    let level = Some(Level::Low);
+    config.policy.alerting.overrides.push(Override { fits, level, risk_score: None });
 }
 
 /// Reads `-s`.
@@ -177,6 +193,22 @@ mod tests {
         assert!(analysis("2019-2-1-0-0-0", "2019-2-1-0-0-0").options().is_ok(), "one second");
         assert_eq!(start("9999-12-30-22-0-0").unwrap(), start("9999-12-30-22-00-00").unwrap());
         assert!(start("9999-12-31-23-59-59").is_err(), "jiff tells no later time");
+    }
+
+    #[test]
+    fn alerts_are_its_own() {
+        let mut config =
+            config::meant(config::Raw::default(), config::Overrides::default()).unwrap();
+        alert_as_it(&mut config, "alerts");
+        assert_eq!(config.policy.alerts, AlertTarget::Daily("alerts".into()));
+        let rule = config.rules.iter().find(|it| it.title == "Pod looked at").unwrap();
+        let level = |config: &Config| config.policy.alerting.grade(rule, "default", "").level;
+        assert_eq!((rule.level, level(&config)), (Level::Informational, Level::Low));
+        let labels = "alerts: {overrides: [{rules: [Pod looked at], level: informational}]}";
+        let raw = config::parse(labels).unwrap();
+        let mut configured = config::meant(raw, config::Overrides::default()).unwrap();
+        alert_as_it(&mut configured, "alerts");
+        assert_eq!(level(&configured), Level::Informational);
     }
 
     #[test]

@@ -8,10 +8,10 @@ use clap::{
 };
 use jiff::Timestamp;
 
-use super::backfill;
+use super::{backfill, told};
 use crate::{
     backfill::k8scop::{self, Analysis, End},
-    config::Overrides,
+    config::{self, Overrides},
 };
 
 pub(super) const USAGE: &str = "\
@@ -49,7 +49,7 @@ pub(super) struct K8scopArgs {
     /// A streaming analysis looks after so many seconds again
     #[arg(short = 'd', long = "fetch-delay", value_name = "SECONDS", value_parser = delay(), default_value = "10")]
     fetch_delay: u64,
-    /// Configuration file (YAML) for rules, credentials and all else; not of K8sCop
+    /// Configuration file (YAML) for rules, alerts and all else; not of K8sCop
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -87,12 +87,18 @@ pub(super) fn run(args: &K8scopArgs) -> ExitCode {
         end: args.end,
         follow: is_streaming.then(|| Duration::from_secs(args.fetch_delay)),
     };
-    let overrides = Overrides { alerts_prefix: Some(args.alerts.clone()), ..Overrides::default() };
-    match analysis.options() {
-        Ok(options) => backfill::run_with(args.config.as_deref(), overrides, &options),
+    let options = match analysis.options() {
+        Ok(options) => options,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(2)
+            return ExitCode::from(2);
         }
+    };
+    match config::load(args.config.as_deref(), Overrides::default()) {
+        Ok(mut config) => {
+            k8scop::alert_as_it(&mut config, &args.alerts);
+            backfill::run_with(config, &options)
+        }
+        Err(error) => told(&error),
     }
 }

@@ -162,8 +162,6 @@ pub struct Overrides {
     pub admin: Option<SocketAddr>,
     /// `--output`
     pub output: Option<String>,
-    /// K8sCop's `-i`: what the names of daily indices of alerts begin with.
-    pub alerts_prefix: Option<String>,
 }
 
 /// Reads the configuration: the file, if there is one, and what was typed.
@@ -219,10 +217,7 @@ pub fn meant(raw: Raw, overrides: Overrides) -> Result<Config, ConfigError> {
     let auth = auth(&raw, &mut wrong);
     let push = push(&raw, &mut wrong);
     let dead_letters = dead_letters(&raw, &mut wrong);
-    let alerts = match overrides.alerts_prefix {
-        Some(prefix) => daily("--alerts (-i)", &prefix, &mut wrong),
-        None => alerts(&raw, &mut wrong),
-    };
+    let alerts = alerts(&raw, &mut wrong);
     let alerting = alerting::alerting(&raw.alerts, &mut wrong);
     let passing = passing(&raw, &mut wrong);
     let drop = drop(&raw, &mut wrong);
@@ -564,15 +559,14 @@ fn dead_letters(raw: &Raw, wrong: &mut Vec<String>) -> DeadLetters {
 fn alerts(raw: &Raw, wrong: &mut Vec<String>) -> AlertTarget {
     match raw.alerts.target {
         raw::AlertTargetName::DataStream => AlertTarget::DataStream,
-        raw::AlertTargetName::Daily => daily("alerts.prefix", &raw.alerts.prefix, wrong),
+        raw::AlertTargetName::Daily => {
+            let prefix = &raw.alerts.prefix;
+            if !begins_index(prefix) {
+                wrong.push(format!("alerts.prefix: `{prefix}` cannot begin an index name"));
+            }
+            AlertTarget::Daily(prefix.clone())
+        }
     }
-}
-
-fn daily(option: &str, prefix: &str, wrong: &mut Vec<String>) -> AlertTarget {
-    if !begins_index(prefix) {
-        wrong.push(format!("{option}: `{prefix}` cannot begin an index name"));
-    }
-    AlertTarget::Daily(prefix.to_owned())
 }
 
 /// Whether the name of an index may begin so.

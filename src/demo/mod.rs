@@ -40,7 +40,6 @@ pub async fn run(options: Options, print: &mut dyn FnMut(&str)) -> anyhow::Resul
         listen: Some(options.listen),
         admin: Some(options.admin),
         output: Some(format!("file:{}", options.data.display())),
-        ..Overrides::default()
     };
     let app = App::start(config::load(None, overrides)?).await?;
     let story = Story::new(jiff::Timestamp::now());
