@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod end;
+mod follow;
 pub mod k8scop;
 mod pace;
 mod progress;

@@ -2,9 +2,9 @@
 //! `configs/fluent/fluent.conf`: bodies as text or `none`, an index a day, the `_id` made of the auditID).
 
 use std::{
-    collections::BTreeMap,
     fs,
-    process::{Command, Output, Stdio},
+    io::Read,
+    process::{Child, Command, Output, Stdio},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -18,7 +18,7 @@ use super::{
     stored::same,
     stream::{Command as Typed, Event, commands, kept_commands},
 };
-use crate::harness::Folder;
+use crate::harness::{Folder, SOON, wait_for};
 
 /// An Elasticsearch with logs, and a K8sCop that knows the few rules of the tests.
 struct Case {
@@ -108,30 +108,62 @@ fn typed() -> Vec<(Typed, Event)> {
     all.map(|(command, mut events)| (command, events.swap_remove(0))).collect()
 }
 
+/// An alert: auditID, title, index and label.
+type Alert = (String, String, String, String);
+
+impl Case {
+    /// A command is typed, and what it caused is read later. Gives back the alerts that it must raise.
+    async fn typed(&self, number: usize, time: Timestamp, read_at: Timestamp) -> Vec<Alert> {
+        let (command, event) = typed().swap_remove(number);
+        self.bring(&at(&event, time), read_at).await;
+        let index = format!("{}-{}", self.alerts, time.strftime("%Y.%m.%d"));
+        let label = command.label.unwrap_or_default();
+        let alert = |rule: &&str| {
+            (event.audit_id.clone(), (*rule).to_owned(), index.clone(), label.clone())
+        };
+        event.rules.iter().map(alert).collect()
+    }
+
+    /// Exactly these alerts are there, each was written once, and each points at its log.
+    async fn check(&self, what: &str, expected: &[Alert]) {
+        let raised = self.raised().await;
+        let alert = |hit: &Value| -> Alert {
+            let text = |pointer: &str| hit.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+            (
+                text("/_source/kubernetes/audit/auditID"),
+                text("/_source/message"),
+                text("/_index"),
+                text("/_source/k8scop/kubectl"),
+            )
+        };
+        same(what, expected.iter().cloned(), raised.iter().map(alert));
+        for hit in &raised {
+            assert_eq!(hit["_version"], 1, "{what}: it was written twice: {hit}");
+            let place = &hit["_source"]["k8scop"]["event"];
+            let [index, id] = ["index", "id"].map(|it| place[it].as_str().unwrap());
+            let path = format!("/{index}/_doc/{}", id.replace('/', "%2F").replace('+', "%2B"));
+            self.elasticsearch.did(Method::GET, &path, &Value::Null).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn k8scop_static() {
     let Some(url) = part("k8scop_static", ELASTICSEARCH) else { return };
     let case = Case::new(&url);
-    let mut expected = BTreeMap::new();
-    // Three days in which a command is typed each hour, one day before and one behind.
     let start: Timestamp = "2019-03-01T00:00:00Z".parse().unwrap();
-    for (hour, (command, event)) in (0..).zip(typed()) {
-        let time = start + (hour * 4).hours() + 59.minutes();
-        let event_then = at(&event, time);
-        case.bring(&event_then, time + 2.seconds()).await;
-        if !event.rules.is_empty() {
-            let index = format!("{}-{}", case.alerts, time.strftime("%Y.%m.%d"));
-            expected.insert(event.audit_id.clone(), (index, command.label, event.rules));
-        }
+    let mut expected = Vec::new();
+    for (number, hours) in (0..typed().len()).zip((0..).step_by(3)) {
+        let time = start + hours.hours() + 59.minutes();
+        expected.extend(case.typed(number, time, time + 2.seconds()).await);
     }
+    // One before, and one behind.
     let (_, outside) = typed().swap_remove(1);
-    for (number, time) in
-        ["2019-02-28T23:59:59.999Z", "2019-03-04T00:00:01Z"].into_iter().enumerate()
-    {
-        let time = time.parse().unwrap();
-        let mut event = at(&outside, time);
-        event["auditID"] = format!("outside-{number}").into();
-        case.bring(&event, time).await;
+    for time in ["2019-02-28T23:59:59.999Z", "2019-03-04T00:00:01Z"] {
+        let read_at = time.parse().unwrap();
+        let mut event = at(&outside, read_at);
+        event["auditID"] = time.into();
+        case.bring(&event, read_at).await;
     }
     // What its fluentd stored of containers lies beside them.
     let line =
@@ -139,43 +171,78 @@ async fn k8scop_static() {
     case.put(&line, start, "line").await;
 
     let args = ["-s", "2019-3-1-0-0-0", "-e", "2019-3-4-0-0-0", "-A", "static"];
-    for place in ["first", "again"] {
+    for what in ["first", "again"] {
         let output = case.command(&args).output().unwrap();
-        assert!(output.status.success(), "{place}: {}", said(&output));
-        let raised = case.raised().await;
-        let named = raised.iter().map(|hit| {
-            let alert = &hit["_source"];
-            let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
-            (
-                text(&alert["kubernetes"]["audit"]["auditID"]),
-                text(&alert["message"]),
-                text(&hit["_index"]),
-                text(&alert["k8scop"]["kubectl"]),
-            )
-        });
-        let wanted = expected.iter().flat_map(|(audit_id, (index, label, rules))| {
-            let label = label.clone().unwrap_or_default();
-            let one = move |rule: &&str| {
-                (audit_id.clone(), (*rule).to_owned(), index.clone(), label.clone())
-            };
-            rules.iter().map(one).collect::<Vec<_>>()
-        });
-        same(place, wanted, named);
-        assert!(raised.iter().all(|it| it["_version"] == 1), "{place}: none is written twice");
-        for hit in &raised {
-            let place = &hit["_source"]["k8scop"]["event"];
-            let [index, id] = ["index", "id"].map(|it| place[it].as_str().unwrap());
-            let id = id.replace('/', "%2F").replace('+', "%2B");
-            case.elasticsearch.did(Method::GET, &format!("/{index}/_doc/{id}"), &Value::Null).await;
-        }
+        assert!(output.status.success(), "{what}: {}", said(&output));
+        case.check(what, &expected).await;
     }
-    assert_eq!(
-        fs::read_dir(&case.folder.0).unwrap().count(),
-        1,
-        "nothing is left beside the configuration"
-    );
+    let left: Vec<_> = fs::read_dir(&case.folder.0).unwrap().collect();
+    assert_eq!(left.len(), 1, "only the configuration stays: {left:?}");
+
     let none = Case::new(&url);
     let output = none.command(&args).output().unwrap();
     assert_eq!(output.status.code(), Some(70), "{}", said(&output));
     assert!(said(&output).contains("no index matches"), "{}", said(&output));
+}
+
+/// A streaming analysis that runs.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+impl Running {
+    /// Ctrl-C, and what was said until then.
+    async fn stop(mut self) -> String {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        let status = wait_for("the end", SOON, async || self.0.try_wait().unwrap()).await;
+        let mut said = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(status.success(), "{status}: {said}");
+        said
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k8scop_streaming() {
+    let Some(url) = part("k8scop_streaming", ELASTICSEARCH) else { return };
+    let case = Case::new(&url);
+    let now = Timestamp::now();
+    let start = (now - 48.hours()).strftime("%Y-%m-%d-%H-%M-%S").to_string();
+    let run =
+        || Running(case.command(&["-s", &start, "-A", "streaming", "-d", "3"]).spawn().unwrap());
+    let wait = async |count: usize| {
+        wait_for("alerts", SOON, async || (case.raised().await.len() >= count).then_some(())).await;
+    };
+    // What is there before.
+    let mut expected = case.typed(0, now - 30.hours(), now - 30.hours()).await;
+    expected.extend(case.typed(1, now, now).await);
+    let running = run();
+    wait(expected.len()).await;
+    // What comes in meanwhile: now, late, and so late that it is of another day.
+    let mut later = [(2, 0.hours()), (8, 1.hours()), (10, 47.hours())].into_iter();
+    let (number, late) = later.next().unwrap();
+    expected.extend(case.typed(number, now - late, Timestamp::now()).await);
+    wait(expected.len()).await;
+    for (number, late) in later {
+        expected.extend(case.typed(number, now - late, Timestamp::now()).await);
+    }
+    expected.extend(case.typed(11, now - 40.minutes(), now - 40.minutes()).await);
+    wait(expected.len()).await;
+    case.check("streaming", &expected).await;
+    let said = running.stop().await;
+    assert!(said.contains("the same command goes on from"), "{said}");
+    // What comes in between two analyses, of any time.
+    expected.extend(case.typed(12, now - 20.hours(), now - 20.hours()).await);
+    expected.extend(case.typed(13, now, now).await);
+    let running = run();
+    wait(expected.len()).await;
+    case.check("gone on", &expected).await;
+    let said = running.stop().await;
+    assert!(said.contains("goes on from"), "{said}");
 }
