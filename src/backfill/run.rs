@@ -233,7 +233,11 @@ impl Job {
             Err(trouble) => {
                 // There is nothing to go on with.
                 book.remove().map_err(|error| BackfillError::Failed(error.to_string()))?;
-                Err(trouble.into())
+                Err(match trouble.status {
+                    // It was asked for what is not there, or in a way that is not understood.
+                    400 | 404 => BackfillError::Usage(trouble.text),
+                    _ => trouble.into(),
+                })
             }
         }
     }
@@ -401,7 +405,14 @@ impl From<BackfillError> for Ended {
 
 impl From<Trouble> for BackfillError {
     fn from(trouble: Trouble) -> Self {
-        Self::Failed(trouble.to_string())
+        Self::Failed(match trouble.status {
+            401 => format!(
+                "{}: give a key with --api-key, or user and password in --source",
+                trouble.text
+            ),
+            403 => format!("{}: the right `read` on the indices is needed", trouble.text),
+            _ => trouble.text,
+        })
     }
 }
 

@@ -168,7 +168,8 @@ async fn indices(source: &Source, index: &str, query: &Query) -> Result<Vec<Stri
     let overview: Overview = parse(&text)?;
     let Some(Indices { indices }) = overview.aggregations.filter(|_| overview._shards.total > 0)
     else {
-        return Err(Trouble::lasting(format!("no index matches `{index}`: see GET /_cat/indices")));
+        let text = format!("no index matches `{index}`: see GET /_cat/indices");
+        return Err(Trouble { status: 404, ..Trouble::lasting(text) });
     };
     if indices.sum_other_doc_count > 0 {
         let text = format!("more than {INDICES_MAX} indices match `{index}`: read them in parts");
