@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "this is where the program speaks to a person")]
 
 mod backfill;
+mod k8scop;
 mod rules;
 
 use std::{
@@ -31,10 +32,14 @@ use crate::{
 
 /// Stands between log shippers and Elasticsearch and knows Kubernetes audit logs.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(override_usage = k8scop::USAGE, after_help = EXIT_CODES, after_long_help = format!("{}\n\n{EXIT_CODES}", k8scop::HELP))]
 pub struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    k8scop: Option<k8scop::K8scopArgs>,
 }
 
 const EXIT_CODES: &str = "Exit status: 0 done; 1 a test or check failed, letters, templates or rules are left, or --fail-on was hit; 2 wrong usage; 3 a rule cannot be used; \
@@ -460,7 +465,11 @@ impl RunArgs {
 /// Does what was typed.
 #[must_use]
 pub fn run(cli: &Cli) -> ExitCode {
-    match &cli.command {
+    let Some(command) = &cli.command else {
+        // Without both, clap shows its help.
+        return cli.k8scop.as_ref().map_or(ExitCode::from(2), k8scop::run);
+    };
+    match command {
         Command::Run(args) => run_server(args),
         Command::Validate(args) => match args.load() {
             Ok(config) => match app::check(&config) {

@@ -230,6 +230,13 @@ impl Book {
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 
+    /// The events so far are correlated, and their alerts stored.
+    pub(super) fn forget_events(&mut self) -> io::Result<()> {
+        self.now.events_bytes = 0;
+        self.save(&[])?;
+        self.events.set_len(0)
+    }
+
     /// Where the events for correlations are.
     pub(super) fn events_path(&self) -> PathBuf {
         beside(&self.path, "events")

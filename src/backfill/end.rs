@@ -42,7 +42,7 @@ struct Report<'r> {
 
 /// Alerts of several events.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-struct Correlations {
+pub(super) struct Correlations {
     created: u64,
     duplicate: u64,
     refused: u64,
@@ -87,7 +87,7 @@ impl Job {
         Ok(outcome)
     }
 
-    fn report(
+    pub(super) fn report(
         &self,
         book: &Book,
         summary: &Summary,
@@ -165,15 +165,22 @@ impl Job {
                 break;
             }
         }
-        let alerts = &self.worker.metrics.correlation_alerts;
-        let count = |result| alerts.with_label_values(&[result]).get();
-        correlations.created += count("created");
-        correlations.duplicate = count("duplicate");
-        correlations.refused = count("failed");
-        Ok(correlations)
+        let stored = self.correlations();
+        Ok(Correlations { created: correlations.created + stored.created, ..stored })
     }
 
-    async fn store_correlations(&self) -> Result<(), BackfillError> {
+    /// Those that were stored until now.
+    pub(super) fn correlations(&self) -> Correlations {
+        let alerts = &self.worker.metrics.correlation_alerts;
+        let count = |result| alerts.with_label_values(&[result]).get();
+        Correlations {
+            created: count("created"),
+            duplicate: count("duplicate"),
+            refused: count("failed"),
+        }
+    }
+
+    pub(super) async fn store_correlations(&self) -> Result<(), BackfillError> {
         let began = Instant::now();
         while !Arc::clone(&self.correlator).store_past().await {
             if self.stop.is_cancelled() || began.elapsed() >= self.worker.give_up {
@@ -221,7 +228,7 @@ impl Job {
     }
 }
 
-fn how_to_go_on(book: &Book) -> String {
+pub(super) fn how_to_go_on(book: &Book) -> String {
     format!(
         "stopped: {} documents are done; the same command goes on from {}",
         book.now.counts.read,

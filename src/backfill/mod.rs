@@ -7,6 +7,8 @@
 
 mod checkpoint;
 mod end;
+mod follow;
+pub mod k8scop;
 mod pace;
 mod progress;
 mod run;
@@ -63,6 +65,35 @@ pub struct Options {
     pub to_output: bool,
     /// How long a source or an output that fails is tried again.
     pub give_up: Duration,
+}
+
+/// How long what fails is tried again, if nothing is said.
+pub const GIVE_UP: Duration = Duration::from_secs(600);
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            source: SourceOptions::default(),
+            index: String::new(),
+            from: None,
+            to: None,
+            time_field: "@timestamp".into(),
+            query: None,
+            write: Write::default(),
+            slices: None,
+            rate: None,
+            docs_max: None,
+            dry_run: false,
+            checkpoint: None,
+            restart: false,
+            progress: Progress::default(),
+            html: None,
+            metrics_listen: None,
+            follow: None,
+            to_output: false,
+            give_up: GIVE_UP,
+        }
+    }
 }
 
 /// How the program speaks.

@@ -20,6 +20,7 @@ use super::{
     BackfillError, Options, Outcome, Progress, Voices, Write,
     checkpoint::{Book, Task, Unit, checksum},
     end::Form,
+    follow::follow,
     pace::Pace,
     progress::{Meter, Shown},
     scrape::Scrape,
@@ -68,7 +69,13 @@ pub async fn run(
         job.plan(&options.index).await?;
     }
     let read = Arc::clone(&job).read_all(voices).await;
-    job.end(read, voices).await
+    match (&read, options.follow) {
+        (Ok(()), Some(delay)) => {
+            let followed = follow(&job, options, delay, voices).await;
+            job.end_following(followed, voices).await
+        }
+        _ => job.end(read, voices).await,
+    }
 }
 
 /// All that a backfill needs.
@@ -259,7 +266,7 @@ impl Job {
     }
 
     /// Reads units, some at once.
-    async fn read_units(self: Arc<Self>) -> Result<(), BackfillError> {
+    pub(super) async fn read_units(self: Arc<Self>) -> Result<(), BackfillError> {
         let units = self.book.lock().await.now.units.clone();
         let mut waiting = units.into_iter().enumerate().filter(|(_, it)| !it.is_done());
         let mut reading = JoinSet::new();
@@ -409,7 +416,7 @@ impl From<Trouble> for BackfillError {
     }
 }
 
-fn save(book: &mut Book, events: &[u8]) -> Result<(), BackfillError> {
+pub(super) fn save(book: &mut Book, events: &[u8]) -> Result<(), BackfillError> {
     let saved = tokio::task::block_in_place(|| book.save(events));
     saved.map_err(|error| {
         BackfillError::Failed(format!("the checkpoint {}: {error}", book.path().display()))
@@ -437,6 +444,9 @@ fn task(options: &Options, source: &str, output: &str, rules: &config::RulesDige
     });
     if options.dry_run {
         write.push_str(" --dry-run");
+    }
+    if options.follow.is_some() {
+        write.push_str(", streaming");
     }
     Task {
         source: source.to_owned(),

@@ -12,7 +12,7 @@ use super::{block_on, say, stopped, told};
 use crate::{
     app,
     backfill::{self, BackfillError, Options, Outcome, SourceOptions, Voices},
-    config::{self, Overrides},
+    config::{self, Config, Overrides},
 };
 
 pub(super) const HELP: &str = "\
@@ -177,25 +177,21 @@ impl BackfillArgs {
 }
 
 pub(super) fn run(args: &BackfillArgs) -> ExitCode {
-    run_with(args.config.as_deref(), args.output.clone(), &args.options())
+    let overrides = Overrides { output: args.output.clone(), ..Overrides::default() };
+    match config::load(args.config.as_deref(), overrides) {
+        Ok(config) => run_with(config, &args.options()),
+        Err(error) => told(&error),
+    }
 }
 
 /// Runs a backfill, whatever it was typed as.
-pub(super) fn run_with(
-    config: Option<&std::path::Path>,
-    output: Option<String>,
-    options: &Options,
-) -> ExitCode {
+pub(super) fn run_with(config: Config, options: &Options) -> ExitCode {
     if let (Some(from), Some(to)) = (options.from, options.to)
         && from >= to
     {
         eprintln!("error: --from {from} is not before --to {to}: nothing lies between them");
         return ExitCode::from(2);
     }
-    let config = match config::load(config, Overrides { output, ..Overrides::default() }) {
-        Ok(config) => config,
-        Err(error) => return told(&error),
-    };
     app::start_log(config.log_format, "warn");
     let mut print = |text: &str| say(&format!("{text}\n"));
     let mut tell = |text: &str| eprintln!("{text}");

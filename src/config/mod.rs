@@ -561,12 +561,18 @@ fn alerts(raw: &Raw, wrong: &mut Vec<String>) -> AlertTarget {
         raw::AlertTargetName::DataStream => AlertTarget::DataStream,
         raw::AlertTargetName::Daily => {
             let prefix = &raw.alerts.prefix;
-            if !is_namespace(prefix) || prefix.starts_with(['-', '_', '+', '.']) {
+            if !begins_index(prefix) {
                 wrong.push(format!("alerts.prefix: `{prefix}` cannot begin an index name"));
             }
             AlertTarget::Daily(prefix.clone())
         }
     }
+}
+
+/// Whether the name of an index may begin so.
+#[must_use]
+pub fn begins_index(prefix: &str) -> bool {
+    is_namespace(prefix) && !prefix.starts_with(['-', '_', '+', '.'])
 }
 
 fn passing(raw: &Raw, wrong: &mut Vec<String>) -> Passing {

@@ -20,6 +20,13 @@ impl Correlator {
         self.count(&mut work);
     }
 
+    /// Lets time go on, where more may come.
+    pub(crate) fn advance_past(&self, now: Timestamp) {
+        let mut work = self.work();
+        work.engine.advance(now.as_microsecond());
+        self.count(&mut work);
+    }
+
     /// There are no more: all windows come to their end.
     pub(crate) fn finish_past(&self) {
         let mut work = self.work();

@@ -10,6 +10,7 @@ mod dead_letter;
 pub mod elasticsearch;
 mod filebeat;
 mod healthy;
+mod k8scop;
 mod kubectl;
 mod outage;
 pub mod parts;
