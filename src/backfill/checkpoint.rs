@@ -48,7 +48,7 @@ pub(super) struct Task {
     pub(super) rules: String,
 }
 
-/// Documents of one shard of an index.
+/// Documents of one shard of an index, or of a part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Unit {
     pub(super) index: String,
@@ -287,5 +287,52 @@ fn read(bytes: &[u8], path: &Path, task: &Task) -> Result<Checkpoint, BookError>
     match before.task.differs(task) {
         Some(words) => Err(wrong(words)),
         None => Ok(before),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(index: &str) -> Task {
+        let text = String::new;
+        Task {
+            source: "s".into(),
+            index: index.into(),
+            from: text(),
+            to: text(),
+            query: text(),
+            write: text(),
+            output: text(),
+            rules: text(),
+        }
+    }
+
+    #[test]
+    fn what_was_not_saved_is_not_there() {
+        let dir = std::env::temp_dir().join(format!("k8scop-book-{:016x}", fastrand::u64(..)));
+        fs::create_dir(&dir).unwrap();
+        let path = dir.join("place");
+        let mut book = Book::open(&path, task("a"), false).unwrap();
+        assert!(!book.is_resumed);
+        let second = Book::open(&path, task("a"), false).unwrap_err().to_string();
+        assert!(second.contains("another backfill is at it"), "{second}");
+        book.now.counts.read = 5;
+        book.save(b"12345").unwrap();
+        book.now.counts.read = 9;
+        book.events.write_all(b"more").unwrap();
+        drop(book);
+        let mut book = Book::open(&path, task("a"), false).unwrap();
+        assert_eq!((book.is_resumed, book.now.counts.read, book.now.events_bytes), (true, 5, 5));
+        book.save(b"67").unwrap();
+        assert_eq!(fs::read(book.events_path()).unwrap(), b"1234567");
+        drop(book);
+        let other = Book::open(&path, task("b"), false).unwrap_err().to_string();
+        assert!(other.contains("--index was `a` and is `b`"), "{other}");
+        let book = Book::open(&path, task("b"), true).unwrap();
+        assert_eq!((book.now.counts.read, fs::read(book.events_path()).unwrap().len()), (0, 0));
+        book.remove().unwrap();
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+        fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -66,7 +66,7 @@ pub async fn run(
             book.now.units.len(),
         ));
     } else {
-        job.plan(&options.index).await?;
+        job.plan(options).await?;
     }
     let read = Arc::clone(&job).read_all(voices).await;
     match (&read, options.follow) {
@@ -221,9 +221,18 @@ impl Job {
         }))
     }
 
+    async fn units(&self, options: &Options) -> Result<Vec<Unit>, Trouble> {
+        let units = source::plan(&self.source, &options.index, &self.query).await?;
+        match options.follow {
+            // What comes in later follows the last document of a shard.
+            Some(_) => Ok(units),
+            None => source::split(&self.source, units, self.slices, &self.query).await,
+        }
+    }
+
     /// Finds out what there is to read.
-    async fn plan(&self, index: &str) -> Result<(), BackfillError> {
-        let units = source::plan(&self.source, index, &self.query).await;
+    async fn plan(&self, options: &Options) -> Result<(), BackfillError> {
+        let units = self.units(options).await;
         let mut book = self.book.lock().await;
         match units {
             Ok(units) => {

@@ -8,10 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::{
-    HeaderMap,
-    header::{self, HeaderValue},
-};
+use hyper::HeaderMap;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -156,9 +153,7 @@ impl Worker {
         };
         delivery::count_found(&self.metrics, &prepared, INPUT);
         let mut in_flight = InFlight::new(&self.metrics, INPUT, prepared.item_count());
-        let media = (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-        let headers = HeaderMap::from_iter([media]);
-        let passed = Passed { headers, query: String::new(), sound: true };
+        let passed = Passed { headers: HeaderMap::new(), query: String::new(), sound: true };
         let began = Instant::now();
         loop {
             let deadline = Instant::now() + self.request_deadline;

@@ -5,7 +5,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use tokio_util::sync::CancellationToken;
 
 use super::{block_on, say, stopped, told};
@@ -142,12 +142,13 @@ fn slices(text: &str) -> Result<Slices, String> {
     count.map(|it| Slices(Some(it))).ok_or_else(|| format!("give auto, or 1 to {SLICES_MAX}"))
 }
 
-/// A moment, or the beginning of a day.
+/// A moment, or the beginning of a day; in UTC, if no zone is told.
 fn time(text: &str) -> Result<Timestamp, String> {
-    let day = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok().map(|it| it.timestamp());
-    text.parse().ok().or_else(day).ok_or_else(|| {
-        "give a day (2026-10-01) or a moment with its zone (2026-10-01T06:00:00Z)".into()
-    })
+    let utc = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
+    text.parse()
+        .ok()
+        .or_else(|| utc().map(|it| it.timestamp()))
+        .ok_or_else(|| "give a day (2026-10-01) or a moment (2026-10-01T06:00:00Z)".into())
 }
 
 impl BackfillArgs {
@@ -255,7 +256,8 @@ mod tests {
         let of = |text: &str| time(text).map(|it| it.to_string());
         assert_eq!(of("2026-10-01").unwrap(), "2026-10-01T00:00:00Z");
         assert_eq!(of("2026-10-01T02:00:00+02:00").unwrap(), "2026-10-01T00:00:00Z");
-        for bad in ["", "yesterday", "2026-13-01", "2026-10-01T06:00:00"] {
+        assert_eq!(of("2026-10-01T06:00:00").unwrap(), "2026-10-01T06:00:00Z");
+        for bad in ["", "yesterday", "2026-13-01", "2026-10-01T25:00:00"] {
             assert!(of(bad).is_err(), "{bad}");
         }
     }

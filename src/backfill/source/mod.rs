@@ -5,6 +5,8 @@
 //! remembered between two pages, and `read` on the indices is all the right that is needed. Seen to work on
 //! Elasticsearch 6.8 to 9.4 and OpenSearch 1.3 to 3.6.
 //!
+//! Where there are fewer shards than can be read at once, the numbers of a shard are cut into parts.
+//!
 //! **Points in time**, where there are some, keep what changes meanwhile out: each unit is read from one. One that is lost
 //! (expired, its node restarted) is opened again, and the next page begins behind the last one as before. Where they
 //! are refused, pages are read without. No scroll is needed: it would bring the same, could not be gone on with when
@@ -18,6 +20,6 @@ mod reader;
 pub(super) use self::{
     ask::{Source, Trouble},
     page::Page,
-    plan::{Query, count, plan},
+    plan::{Query, count, plan, split},
     reader::Reader,
 };

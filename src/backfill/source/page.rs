@@ -123,3 +123,70 @@ fn write_on_one_line(document: &str, out: &mut String) {
         Some(_) => document.split(['\n', '\r']).for_each(|it| out.push_str(it)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(hits: &str) -> String {
+        format!(
+            r#"{{"pit_id":"p\u0031","took":1,"timed_out":false,"_shards":{{"total":1,"failed":0}},"hits":{{"max_score":null,"hits":[{hits}]}}}}"#
+        )
+    }
+
+    #[test]
+    fn documents_are_the_bytes_that_they_were() {
+        let hits = concat!(
+            r#"{"_index":"a","_id":"x\"1","_score":null,"_routing":"r","_source":{"b" : 1.0,"#,
+            "\n\r\n",
+            r#" "a":"\n\ud800"},"sort":[7,1]},"#,
+            r#"{"_index":"a","_id":"2","_type":"_doc","sort":[9]},"#,
+            r#"{"_index":"a","_id":"3","_source":{},"sort":[12]}"#
+        );
+        let page = Page::read(&answer(hits)).unwrap();
+        let expected = concat!(
+            r#"{"index":{"_index":"a","_id":"x\"1","routing":"r"}}"#,
+            "\n",
+            r#"{"b" : 1.0, "a":"\n\ud800"}"#,
+            "\n",
+            r#"{"index":{"_index":"a","_id":"3"}}"#,
+            "\n{}\n"
+        );
+        assert_eq!(page.body, expected);
+        assert_eq!((page.hits, page.position, &page.bare[..]), (3, 12, &[9][..]));
+        assert_eq!(page.docs.iter().map(|it| it.seq_no).collect::<Vec<_>>(), [7, 12]);
+        let last = &page.docs[1];
+        assert_eq!(page.body[last.lines.clone()], expected.as_bytes()[last.lines.clone()]);
+        assert_eq!(page.point_in_time.as_deref(), Some("p1"));
+    }
+
+    #[test]
+    fn a_page_that_is_cut_goes_on_behind_its_last_document() {
+        let hit =
+            |it: i64| format!(r#"{{"_index":"a","_id":"{it}","_source":{{}},"sort":[{it}]}}"#);
+        let hits =
+            format!(r#"{},{},{{"_index":"a","_id":"x","sort":[5]}},{}"#, hit(3), hit(4), hit(6));
+        let mut page = Page::read(&answer(&hits)).unwrap();
+        page.cut(2);
+        assert_eq!((page.docs.len(), page.position, page.hits), (2, 4, 2));
+        assert!(page.bare.is_empty());
+    }
+
+    #[test]
+    fn half_an_answer_is_none() {
+        for bad in [
+            "",
+            "{",
+            "{}",
+            "<html>",
+            &answer("").replace("false", "true"),
+            &answer("").replace(r#""failed":0"#, r#""failed":1"#),
+            &answer(r#"{"_index":"a","_id":"1","_source":{}}"#),
+            &answer(r#"{"_index":"a","_source":{},"sort":[1]}"#),
+            &answer(r#"{"_index":"a","_id":"1","_source":{},"sort":[]}"#),
+        ] {
+            assert!(Page::read(bad).unwrap_err().may_pass, "{bad}");
+        }
+        assert_eq!(Page::read(&answer("")).unwrap().hits, 0);
+    }
+}

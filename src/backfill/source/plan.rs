@@ -10,6 +10,8 @@ use crate::backfill::checkpoint::Unit;
 
 /// Most indices that are read at once: more is one index a day for 27 years.
 const INDICES_MAX: usize = 10_000;
+/// Shards with fewer documents are not cut into parts.
+const SPLIT_DOCUMENTS_MIN: u64 = 10_000;
 /// What stays as it is in a path: names of indices, patterns of them, and the comma between.
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b',').remove(b'*').remove(b'-').remove(b'_').remove(b'.');
@@ -146,6 +148,41 @@ pub(in super::super) async fn plan(
     Ok(units)
 }
 
+/// Cuts large shards into parts, where there are fewer shards than can be read at once.
+pub(in super::super) async fn split(
+    source: &Source,
+    units: Vec<Unit>,
+    slices: usize,
+    query: &Query,
+) -> Result<Vec<Unit>, Trouble> {
+    let parts = slices.div_ceil(units.len().max(1));
+    let mut all = Vec::new();
+    for unit in units {
+        if parts < 2 || unit.expected < SPLIT_DOCUMENTS_MIN {
+            all.push(unit);
+            continue;
+        }
+        for part in cut(&unit, parts) {
+            let expected = count(source, &part, query).await?;
+            all.push(Unit { expected, ..part });
+        }
+    }
+    Ok(all)
+}
+
+/// Cuts the numbers of a shard into parts of the same width.
+fn cut(unit: &Unit, parts: usize) -> Vec<Unit> {
+    let width = unit.last.saturating_sub(unit.first).max(1);
+    let parts = i64::try_from(parts).unwrap_or(1).clamp(1, width);
+    // Numbers are below 10¹⁶, and parts are few.
+    let bound = |it: i64| unit.first + width.saturating_mul(it) / parts;
+    let part = |it: i64| {
+        let (first, last) = (bound(it), bound(it + 1));
+        Unit { first, last, position: first, ..unit.clone() }
+    };
+    (0..parts).map(part).collect()
+}
+
 /// How many documents of a unit match now.
 pub(in super::super) async fn count(
     source: &Source,
@@ -221,4 +258,59 @@ async fn shard_of(
 
 fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Trouble> {
     serde_json::from_str(text).map_err(|error| super::ask::unusable(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries() {
+        let time = |it: &str| Some(it.parse().unwrap());
+        let of = |own: Option<&str>| {
+            Query::new(own, "@timestamp", time("2019-03-01T00:00:00Z"), None)
+                .map(|it| it.within(3, 9))
+        };
+        let range = r#"{"range":{"@timestamp":{"format":"strict_date_optional_time","gte":"2019-03-01T00:00:00Z"}}}"#;
+        let window = r#"{"range":{"_seq_no":{"gt":3,"lte":9}}}"#;
+        let term = r#"{"term":{"a":"\u00e9"}}"#;
+        assert_eq!(of(None).unwrap(), format!(r#"{{"bool":{{"filter":[{range},{window}]}}}}"#));
+        let expected = format!(r#"{{"bool":{{"filter":[{term},{range},{window}]}}}}"#);
+        assert_eq!(of(Some(term)).unwrap(), expected);
+        assert_eq!(
+            of(Some(&format!("{{\"query\": {term}}}"))).unwrap(),
+            expected,
+            "as in a search"
+        );
+        for bad in ["", "[]", "{", "level: high", r#"{"a":1} {"b":2}"#] {
+            assert!(
+                of(Some(bad)).unwrap_err().starts_with("--query: it is no JSON object"),
+                "{bad}"
+            );
+        }
+        let all = Query::new(None, "@timestamp", None, None).unwrap();
+        assert_eq!(
+            all.within(-1, 0),
+            r#"{"bool":{"filter":[{"range":{"_seq_no":{"gt":-1,"lte":0}}}]}}"#
+        );
+    }
+
+    #[test]
+    fn paths() {
+        assert_eq!(in_path("logs-*,.ds-a_b"), "logs-*,.ds-a_b");
+        assert_eq!(in_path("<logs-{now/d}>?x#/_all"), "%3Clogs-%7Bnow%2Fd%7D%3E%3Fx%23%2F_all");
+    }
+
+    #[test]
+    fn a_shard_is_cut_into_parts_without_a_gap() {
+        for (last, parts) in [(0, 3), (1, 3), (9, 2), (10, 3), (1_000_000, 7)] {
+            let cut = cut(&Unit::new("a", 0, last, 0), parts);
+            assert_eq!((cut[0].first, cut.last().unwrap().last), (-1, last));
+            for pair in cut.windows(2) {
+                assert_eq!(pair[0].last, pair[1].first);
+            }
+            assert!(cut.len() <= parts && cut.iter().all(|it| it.first < it.last), "{cut:?}");
+            assert!(cut.iter().all(|it| it.position == it.first));
+        }
+    }
 }

@@ -53,15 +53,16 @@ fn bodies(prefix: &str, count: usize) -> Vec<String> {
             events
         })
         .collect();
-    let document = |number: usize| match envelopes.get(number / 8).filter(|_| number.is_multiple_of(8)) {
-        Some(envelope) => envelope.clone(),
-        None => {
-            let mut event = events[number % events.len()].clone();
-            event["auditID"] = json!(format!("{number:08x}{OF_ONE_EVENT}"));
-            json!({ "@timestamp": "2026-03-01T10:00:00Z", "message": event.to_string() })
-                .to_string()
-        }
-    };
+    let document =
+        |number: usize| match envelopes.get(number / 8).filter(|_| number.is_multiple_of(8)) {
+            Some(envelope) => envelope.clone(),
+            None => {
+                let mut event = events[number % events.len()].clone();
+                event["auditID"] = json!(format!("{number:08x}{OF_ONE_EVENT}"));
+                json!({ "@timestamp": "2026-03-01T10:00:00Z", "message": event.to_string() })
+                    .to_string()
+            }
+        };
     let numbers: Vec<usize> = (0..count).collect();
     let line = |number: &usize| {
         let index = format!("{prefix}-2026.03.{:02}", number * DAYS / count + 1);
