@@ -64,7 +64,7 @@ enum Command {
     #[command(after_long_help = scan_help())]
     Scan(ScanArgs),
     /// Read what a cluster stored before, and raise the alerts that it would have raised
-    #[command(after_long_help = backfill::HELP)]
+    #[command(after_long_help = backfill::help())]
     Backfill(backfill::BackfillArgs),
     /// Work with rules
     Rules {

@@ -13,19 +13,30 @@ use crate::{
     app,
     backfill::{self, BackfillError, Options, Outcome, SourceOptions, Voices},
     config::{self, Config, Overrides},
+    report::Told,
 };
 
-pub(super) const HELP: &str = "\
+pub(super) fn help() -> String {
+    format!(
+        "\
 Ids are those of `k8scop run`: what it stored, or what another backfill did, is not stored twice. A backfill that was \
 stopped, by whatever, goes on when the same command is given again; rules and query must be the same.
 
 `alerts.suppress` and `alerts.rate` hold nothing here: all that happened is told once. Correlations are told at the end.
 
+--progress json writes objects, one a line: documents, documents_total, documents_per_s, left_s, alerts on standard error, \
+and at last on standard output outcome (complete, incomplete, stopped), missing (what, in words), counts (how documents \
+ended), correlations (alerts of several events: created, duplicate, refused), and summary:
+{}
+
 Exit status: 0 all was read, and all that it raised is stored; 1 something is missing, and was told; 2 wrong usage; \
 3 a rule cannot be used; 4 the configuration cannot be used; 70 stopped before the end: the same command goes on.
 
 Example:
-  k8scop backfill --source http://127.0.0.1:9200 --index 'logstash-*' --from 2026-10-01 --to 2026-11-01";
+  k8scop backfill --source http://127.0.0.1:9200 --index 'logstash-*' --from 2026-10-01 --to 2026-11-01",
+        Told::JSON
+    )
+}
 
 #[derive(Args)]
 pub(super) struct BackfillArgs {
