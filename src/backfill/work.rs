@@ -101,6 +101,11 @@ impl Worker {
         for seq_no in &page.bare {
             done.unreadable(index, *seq_no, "it has no _source");
         }
+        for _ in &page.alerts {
+            done.counts.unmatched += 1;
+            done.summary.document(Some(index));
+            done.summary.other("k8scop_alert");
+        }
         let mut parts = Vec::new();
         parts.push(0..page.docs.len());
         while let Some(places) = parts.pop().filter(|it| !it.is_empty()) {

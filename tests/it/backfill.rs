@@ -431,6 +431,26 @@ async fn where_no_point_in_time_is_opened_it_reads_without() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_right_to_read_is_enough() {
+    let (cluster, folder) = (Cluster::new(documents(1, 1500)), folder());
+    let fake =
+        serve(&cluster, |_, asked| asked.line.starts_with("GET / ").then(|| refused(403))).await;
+    let typed = backfill(&folder.0, &["--source", &fake.url(), "--index", "old-*"]).await;
+    assert_eq!(typed.status, 0, "{}", typed.err);
+    assert_eq!(cluster.alerts(), cluster.expected());
+    assert_eq!(cluster.opened.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_without_numbers_is_refused() {
+    let folder = folder();
+    let fake = Fake::start(|_, _| done(json!({ "version": { "number": "5.6.16" } }))).await;
+    let typed = backfill(&folder.0, &["--source", &fake.url(), "--index", "old-*"]).await;
+    assert_eq!(typed.status, 70, "{}", typed.err);
+    assert!(typed.err.contains("version 6 or later is needed"), "{}", typed.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_rules_or_another_query_do_not_go_on() {
     let (cluster, folder) = (Cluster::new(documents(1, 3000)), folder());
     let fake = serve(&cluster, |_, _| None).await;

@@ -141,8 +141,22 @@ impl Source {
             identity: settings.urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             stop,
         };
-        let text = source.asked(Method::GET, "/", "").await?;
-        let product = Product::read(&text).ok_or_else(|| {
+        match source.asked(Method::GET, "/", "").await {
+            Ok(text) => source.know(&text)?,
+            // That is another right than `read`. Without points in time, it does not matter what it is.
+            Err(trouble) if trouble.status == 403 => {
+                tracing::warn!(
+                    "the source does not tell what it is (403): no point in time is opened"
+                );
+            }
+            Err(trouble) => return Err(trouble),
+        }
+        Ok(source)
+    }
+
+    /// Takes what it tells of itself.
+    fn know(&mut self, text: &str) -> Result<(), Trouble> {
+        let product = Product::read(text).ok_or_else(|| {
             Trouble::lasting(
                 "the source is neither Elasticsearch nor OpenSearch: GET / tells no version",
             )
@@ -153,12 +167,12 @@ impl Source {
                 "the source is Elasticsearch {version}: version 6 or later is needed, which numbers the documents of a shard"
             )));
         }
-        source.is_opensearch = product.is_opensearch;
-        source.has_points_in_time.store(product.has_points_in_time(), Ordering::Relaxed);
-        if let Ok(Told { cluster_uuid: Some(uuid) }) = serde_json::from_str(&text) {
-            source.identity = uuid;
+        self.is_opensearch = product.is_opensearch;
+        self.has_points_in_time.store(product.has_points_in_time(), Ordering::Relaxed);
+        if let Ok(Told { cluster_uuid: Some(uuid) }) = serde_json::from_str(text) {
+            self.identity = uuid;
         }
-        Ok(source)
+        Ok(())
     }
 
     /// Whether pages are read from points in time.

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use super::{Trouble, ask::whole};
-use crate::json;
+use crate::{json, prepare::DATASET_ALERTS};
 
 /// Documents of one unit, in the order of their `_seq_no`.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub(in super::super) struct Page {
     pub(in super::super) docs: Vec<Doc>,
     /// Documents without `_source`, by their `_seq_no`.
     pub(in super::super) bare: Vec<i64>,
+    /// Alerts of ours among them, by their `_seq_no`: they hold events, which would raise alerts again.
+    pub(in super::super) alerts: Vec<i64>,
     /// Everything up to this `_seq_no` is read.
     pub(in super::super) position: i64,
     /// How many documents came, whatever they are.
@@ -53,6 +55,10 @@ impl Page {
                 page.bare.push(hit.seq_no);
                 continue;
             };
+            if is_alert(source) {
+                page.alerts.push(hit.seq_no);
+                continue;
+            }
             let start = body.len();
             hit.write_action(&mut body);
             write_on_one_line(source, &mut body);
@@ -68,8 +74,10 @@ impl Page {
         self.docs.truncate(docs);
         if let Some(last) = self.docs.last() {
             self.position = last.seq_no;
-            self.bare.retain(|it| *it <= last.seq_no);
-            self.hits = self.docs.len() + self.bare.len();
+            for others in [&mut self.bare, &mut self.alerts] {
+                others.retain(|it| *it <= last.seq_no);
+            }
+            self.hits = self.docs.len() + self.bare.len() + self.alerts.len();
         }
     }
 }
@@ -114,6 +122,13 @@ impl<'a> Hit<'a> {
         }
         out.push_str("}}\n");
     }
+}
+
+/// Whether a document is an alert that k8scop wrote, wherever it lies.
+fn is_alert(document: &str) -> bool {
+    let dataset = || json::string(json::get(json::get(document, "event")?, "dataset")?);
+    memchr::memmem::find(document.as_bytes(), DATASET_ALERTS.as_bytes()).is_some()
+        && dataset().as_deref() == Some(DATASET_ALERTS)
 }
 
 /// A document may have been stored on several lines. Inside of strings JSON has no line breaks.
@@ -170,6 +185,17 @@ mod tests {
         page.cut(2);
         assert_eq!((page.docs.len(), page.position, page.hits), (2, 4, 2));
         assert!(page.bare.is_empty());
+    }
+
+    #[test]
+    fn alerts_of_ours_are_no_events() {
+        let alert = r#"{"event":{"dataset":"k8scop.alerts"},"kubernetes":{}}"#;
+        let other = r#"{"event":{"dataset":"other"},"message":"k8scop.alerts"}"#;
+        let hit = |number: i64, source: &str| {
+            format!(r#"{{"_index":"a","_id":"{number}","_source":{source},"sort":[{number}]}}"#)
+        };
+        let page = Page::read(&answer(&[hit(1, alert), hit(2, other)].join(","))).unwrap();
+        assert_eq!((&page.alerts[..], page.docs.len(), page.hits), (&[1][..], 1, 2));
     }
 
     #[test]
