@@ -102,6 +102,11 @@ impl App {
         {
             tracing::warn!("{stranger}");
         }
+        if config.correlation.state.is_none() && !config.plan.is_empty() {
+            tracing::warn!(
+                "correlation.state is not set: what correlations remember is forgotten when the process ends"
+            );
+        }
         let correlator = Arc::new(Correlator::open(correlator::Parts {
             plan: config.plan,
             settings: config.correlation,
@@ -296,7 +301,8 @@ pub async fn run(config: Config) -> anyhow::Result<bool> {
     Ok(app.stop().await)
 }
 
-async fn wait_for_end() -> anyhow::Result<()> {
+/// Waits until the process is told to end.
+pub(crate) async fn wait_for_end() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stderr, reason = "this is where the program speaks to a person")]
 
+mod backfill;
+mod k8scop;
 mod rules;
 
 use std::{
@@ -22,6 +24,7 @@ use crate::{
     config::{self, Config, ConfigError, OutputConfig, Overrides},
     dead_letter::{self, DeadLetterError, Replayed},
     demo, explain, export,
+    report::Told,
     rules::Level,
     ruleset,
     setup::{self, SetupError},
@@ -29,10 +32,14 @@ use crate::{
 
 /// Stands between log shippers and Elasticsearch and knows Kubernetes audit logs.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(override_usage = k8scop::USAGE, after_help = EXIT_CODES, after_long_help = format!("{}\n\n{EXIT_CODES}", k8scop::HELP))]
 pub struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    k8scop: Option<k8scop::K8scopArgs>,
 }
 
 const EXIT_CODES: &str = "Exit status: 0 done; 1 a test or check failed, letters, templates or rules are left, or --fail-on was hit; 2 wrong usage; 3 a rule cannot be used; \
@@ -54,8 +61,11 @@ enum Command {
     #[command(after_long_help = EXPLAIN_JSON)]
     Explain(ExplainArgs),
     /// Find the alerts in files of logs, without a server
-    #[command(after_long_help = SCAN_HELP)]
+    #[command(after_long_help = scan_help())]
     Scan(ScanArgs),
+    /// Read what a cluster stored before, and raise the alerts that it would have raised
+    #[command(after_long_help = backfill::help())]
+    Backfill(backfill::BackfillArgs),
     /// Work with rules
     Rules {
         #[command(subcommand)]
@@ -110,17 +120,23 @@ What there is not is null.
 Example:
   k8scop explain audit.ndjson --rule 'Secret read'";
 
-const SCAN_HELP: &str = "\
+fn scan_help() -> String {
+    format!(
+        "\
 Files are read as by `k8scop explain`. An alert is told once for each request, or for each of its stages, as its rule \
 says (once_per), also when files overlap.
 
 --format ndjson writes one object for each alert: time, severity, rule (id, title), reason, user, source_ip, verb, \
 kubectl, resource, namespace, name, code, cluster, provider, audit_id, stage, file, line; the summary goes to \
 standard error.
---format json writes {\"alerts\": […], \"summary\": {…}}.
+--format json writes {{\"alerts\": […], \"summary\": {{…}}}}. The summary has files, files_failed, bytes, and:
+{}
 
 Exit status: 0 done; 1 --fail-on was hit; 2 wrong usage; 3 a rule cannot be used; 4 the configuration cannot be used; \
-70 no file could be read.";
+70 no file could be read.",
+        Told::JSON
+    )
+}
 
 #[derive(Debug, Args)]
 struct LookArgs {
@@ -176,6 +192,9 @@ struct ScanArgs {
     /// Show no progress, which is shown on a terminal only
     #[arg(long)]
     no_progress: bool,
+    /// Write the summary as a page, too, with charts: one file that loads nothing
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     look: LookArgs,
 }
@@ -446,7 +465,11 @@ impl RunArgs {
 /// Does what was typed.
 #[must_use]
 pub fn run(cli: &Cli) -> ExitCode {
-    match &cli.command {
+    let Some(command) = &cli.command else {
+        // Without both, clap shows its help.
+        return cli.k8scop.as_ref().map_or(ExitCode::from(2), k8scop::run);
+    };
+    match command {
         Command::Run(args) => run_server(args),
         Command::Validate(args) => match args.load() {
             Ok(config) => match app::check(&config) {
@@ -461,6 +484,7 @@ pub fn run(cli: &Cli) -> ExitCode {
             },
             Err(error) => told(&error),
         },
+        Command::Backfill(args) => backfill::run(args),
         Command::Rules { command } => rules::run(command),
         Command::Setup(args) => set_up(args),
         Command::Explain(args) => explain_file(args),
@@ -550,6 +574,7 @@ fn scan_files(args: &ScanArgs) -> ExitCode {
         fail_on: args.fail_on.map(Severity::level),
         rows_max: args.limit,
         progress: !args.no_progress,
+        html: args.html.clone(),
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
     match explain::scan(&options, config, &mut out, &mut |text| eprintln!("{text}")) {

@@ -9,7 +9,8 @@
 //!
 //! Beside that road stand the commands: [`setup`], which prepares a cluster, [`demo`], [`check`], which plays shippers
 //! against any URL, [`dead_letter`], for what was refused for good, [`explain`], which looks at files and sends nothing,
-//! [`ruleset`], for people who work with rules, and [`export`], for what leads others to us.
+//! [`ruleset`], for people who work with rules, [`export`], for what leads others to us, and [`backfill`], a second door:
+//! what a cluster stored before goes the same road. [`report`] counts what they found, and tells it.
 //!
 //! Deliberately absent: a queue (the open request is the backpressure), a task per event, a JSON tree (documents
 //! stay the bytes that they came as), a store of its own.
@@ -29,6 +30,8 @@ pub mod bulk;
 pub mod alerts;
 
 pub mod prepare;
+
+mod delivery;
 
 pub mod unwrap;
 
@@ -58,6 +61,8 @@ pub mod reload;
 
 pub mod admin;
 
+pub mod backfill;
+
 pub mod demo;
 
 pub mod check;
@@ -65,6 +70,8 @@ pub mod check;
 pub mod dead_letter;
 
 pub mod explain;
+
+pub mod report;
 
 pub mod export;
 

@@ -25,7 +25,7 @@ pub const ITEM_RESULTS: [&str; 6] =
     ["stored", "duplicate", "rejected", "dead_lettered", "returned", "dropped"];
 
 /// Where items come in: values of the label `input`.
-pub const INPUTS: [&str; 4] = ["bulk", "webhook", "firehose", "pubsub"];
+pub const INPUTS: [&str; 5] = ["bulk", "webhook", "firehose", "pubsub", "backfill"];
 
 /// All metrics of the process.
 ///

@@ -196,6 +196,15 @@ impl Policy {
         Grade { level, risk_score }
     }
 
+    /// The same, and none is held because there are others: for what happened long ago, where no order is kept and nobody
+    /// is woken.
+    #[must_use]
+    pub fn holding_none(mut self) -> Self {
+        self.suppress.clear();
+        self.rate.max_level = Level::Informational;
+        self
+    }
+
     /// Whether a hit of this level is an alert, or only labels its event.
     #[must_use]
     pub fn is_alert(&self, level: Level) -> bool {

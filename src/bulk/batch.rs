@@ -55,6 +55,18 @@ impl OutgoingBatch {
         self.slots.get(index).map(|it| self.body.slice(it.clone())).unwrap_or_default()
     }
 
+    /// A batch of these slots alone.
+    #[must_use]
+    pub fn of(&self, slots: &[usize]) -> Self {
+        let mut end = 0;
+        let place = |slot: &usize| {
+            let start = end;
+            end += self.slot_len_bytes(*slot);
+            start..end
+        };
+        Self { slots: slots.iter().map(place).collect(), body: self.body_of(slots) }
+    }
+
     /// The body of these slots alone; the whole body is not copied.
     #[must_use]
     pub fn body_of(&self, slots: &[usize]) -> Bytes {
@@ -79,6 +91,9 @@ mod tests {
         assert_eq!(batch.body_of(&[0, 1, 2]), "a\nb\nc\n");
         assert_eq!(batch.body_of(&[0, 2]), "a\nc\n");
         assert_eq!(batch.slot(1), "b\n");
+        let part = batch.of(&[1, 2]);
+        assert_eq!((part.slot_count(), part.len_bytes()), (2, 4));
+        assert_eq!(part.slot(1), "c\n");
     }
 
     #[test]

@@ -375,6 +375,32 @@ fn output(written: &str, raw: &Raw, wrong: &mut Vec<String>) -> Option<OutputCon
     }))
 }
 
+/// How a cluster is reached that is typed (`--source`, `--api-key`, `--ca-file`), not configured.
+pub fn typed_cluster(
+    urls: &str,
+    api_key: Option<&str>,
+    ca_file: Option<&Path>,
+) -> Result<ElasticsearchSettings, ConfigError> {
+    let mut raw = Raw::default();
+    raw.elasticsearch.api_key = api_key.map(|it| raw::RawSecret(it.to_owned()));
+    raw.elasticsearch.ca_file = ca_file.map(Path::to_owned);
+    let mut wrong = Vec::new();
+    match output(urls, &raw, &mut wrong) {
+        Some(OutputConfig::Elasticsearch(settings)) if wrong.is_empty() => Ok(settings),
+        Some(OutputConfig::Elasticsearch(_)) => {
+            let typed = |it: String| {
+                it.replace("elasticsearch.api_key", "--api-key")
+                    .replace("output: needs", "--source: needs")
+                    .replace(", or file:DIR", "")
+            };
+            Err(ConfigError::Options(wrong.into_iter().map(typed).collect()))
+        }
+        _ => Err(ConfigError::Options(vec![
+            "--source: needs http:// or https:// URLs with commas between them; files are read by `k8scop scan`".into(),
+        ])),
+    }
+}
+
 fn configured_credentials(raw: &Raw, wrong: &mut Vec<String>) -> Option<Credentials> {
     let mut secret = |name: &str, written: &Option<raw::RawSecret>| {
         value::resolve(written.as_ref()?)
@@ -536,12 +562,18 @@ fn alerts(raw: &Raw, wrong: &mut Vec<String>) -> AlertTarget {
         raw::AlertTargetName::DataStream => AlertTarget::DataStream,
         raw::AlertTargetName::Daily => {
             let prefix = &raw.alerts.prefix;
-            if !is_namespace(prefix) || prefix.starts_with(['-', '_', '+', '.']) {
+            if !begins_index(prefix) {
                 wrong.push(format!("alerts.prefix: `{prefix}` cannot begin an index name"));
             }
             AlertTarget::Daily(prefix.clone())
         }
     }
+}
+
+/// Whether the name of an index may begin so.
+#[must_use]
+pub fn begins_index(prefix: &str) -> bool {
+    is_namespace(prefix) && !prefix.starts_with(['-', '_', '+', '.'])
 }
 
 fn passing(raw: &Raw, wrong: &mut Vec<String>) -> Passing {

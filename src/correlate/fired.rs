@@ -38,6 +38,14 @@ pub struct Fired {
 const VALUES_TOLD_MAX: usize = 20;
 
 impl Fired {
+    /// Who did it all, if it was one.
+    #[must_use]
+    pub fn person(&self) -> Option<&str> {
+        let mut users = self.events().map(|it| &*it.evidence.user);
+        let first = users.next().filter(|it| !it.is_empty())?;
+        users.all(|it| it == first).then_some(first)
+    }
+
     /// The events that made it; of many, some.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.told.iter().map(|it| it.0.as_ref())

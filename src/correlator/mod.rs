@@ -3,6 +3,7 @@
 
 mod alerts;
 mod disk;
+mod past;
 
 use std::{
     collections::BTreeMap,
@@ -107,14 +108,7 @@ impl Correlator {
                 metrics.correlation_state_errors.inc_by(errors);
                 (engine, Some(disk))
             }
-            None => {
-                if !plan.is_empty() {
-                    tracing::warn!(
-                        "correlation.state is not set: what correlations remember is forgotten when the process ends"
-                    );
-                }
-                (Engine::new(plan, limits), None)
-            }
+            None => (Engine::new(plan, limits), None),
         };
         let counted = engine.counts();
         Ok(Self {

@@ -4,11 +4,12 @@ use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{entry, plain};
+use super::entry;
 use crate::{
     classify,
     correlate::{Fired, Planned},
     event::Text,
+    report::plain,
     rules::{Level, Rule},
     unwrap::{self, Found, When},
 };
@@ -88,9 +89,6 @@ impl Alert {
     pub(super) fn correlated(planned: &Planned, level: Level, fired: &Fired) -> Self {
         let cut = |it: &str| unwrap::cut(it).to_owned();
         let last = fired.events().last().map(|it| &it.evidence);
-        let mut people: Vec<&str> = fired.events().map(|it| &*it.evidence.user).collect();
-        people.dedup();
-        let user = Some(people).filter(|it| it.len() == 1).and_then(|it| it.first().copied());
         let at = Timestamp::from_microsecond(fired.at_us).unwrap_or_default();
         let it = &planned.correlation;
         Self {
@@ -98,7 +96,7 @@ impl Alert {
             severity: level.name(),
             rule: RuleName { id: it.id.clone(), title: it.title.clone() },
             reason: cut(&fired.reason(planned)),
-            user: user.filter(|it| !it.is_empty()).map(cut),
+            user: fired.person().map(cut),
             source_ip: None,
             verb: None,
             kubectl: None,

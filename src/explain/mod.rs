@@ -8,7 +8,6 @@ mod entry;
 mod reader;
 mod scan;
 mod split;
-mod summary;
 mod text;
 mod way;
 
@@ -179,23 +178,5 @@ impl Core {
             take(self.policy.wanted(part));
             std::ops::ControlFlow::Continue(())
         });
-    }
-}
-
-/// A text for a terminal: what a client of an API server chose does not move the cursor there, nor turn the text around.
-pub(crate) fn plain(text: &str) -> String {
-    let is_bad = |it: char| {
-        it.is_control() || matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.replace(is_bad, "\u{fffd}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn terminals_are_safe() {
-        assert_eq!(plain("a\u{1b}[2Jb\nc\u{9b}d\u{202e}é"), "a�[2Jb�c�d�é");
     }
 }

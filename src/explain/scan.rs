@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    fs,
     io::{self, IsTerminal, Write},
     path::PathBuf,
     rc::Rc,
@@ -10,6 +11,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 use super::{
     Core,
@@ -17,13 +19,13 @@ use super::{
     ended,
     reader::{self, Input, Meter},
     split::{Document, Form},
-    summary::{Counts, RuleName, Summary},
 };
 use crate::{
     classify::Place,
     config::Config,
     correlate::{Engine, Limits},
     prepare,
+    report::{About, Event, Page, Raised, Summary, Told},
     rules::Level,
     unwrap::{self, Clock, Found, Part},
 };
@@ -56,6 +58,8 @@ pub struct ScanOptions {
     pub rows_max: usize,
     /// Show how far it is, if there is a terminal to show it on.
     pub progress: bool,
+    /// Where the summary is written as a page.
+    pub html: Option<PathBuf>,
 }
 
 /// How it ended.
@@ -106,8 +110,9 @@ pub fn scan(
         out,
         meter: Rc::clone(&meter),
         bar: bar(options, &inputs),
-        counts: Counts::of_failed(failed),
-        told: Told::default(),
+        files: Files { all: failed, failed },
+        summary: Summary::default(),
+        known: Known::default(),
         rows: Vec::new(),
         written: 0,
         left_out: 0,
@@ -116,24 +121,23 @@ pub fn scan(
             Arc::new(core.policy.alerting.adjusted(core.classifier.plan())),
             LIMITS,
         ),
-        documents: 0,
         error: None,
     };
     let mut bytes_of_failed = false;
     for input in &inputs {
         let name = input.name();
-        let before = scan.documents;
+        let before = scan.summary.documents();
         let outcome = reader::read(input, core.bytes_max(), &meter, &mut |it| match it {
             Ok(document) => scan.document(&document, &name),
             Err(bad) => {
-                scan.documents += 1;
-                scan.counts.bad(&name, bad.line, &bad.reason);
+                scan.summary.document(None);
+                scan.bad(&name, bad.line, &bad.reason);
             }
         });
-        scan.counts.files += 1;
+        scan.files.all += 1;
         if let Err(error) = outcome {
-            scan.counts.files_failed += 1;
-            bytes_of_failed |= scan.documents > before;
+            scan.files.failed += 1;
+            bytes_of_failed |= scan.summary.documents() > before;
             scan.bar.suspend(|| tell(&format!("error: {name}: {error}")));
         }
         if meter.is_over.get() {
@@ -142,7 +146,7 @@ pub fn scan(
     }
     scan.correlate();
     scan.bar.finish_and_clear();
-    let (files, files_failed) = (scan.counts.files, scan.counts.files_failed);
+    let Files { all: files, failed: files_failed } = scan.files;
     let is_hit = scan.is_hit;
     if let Err(error) = scan.end(meter.bytes.get(), start.elapsed(), tell) {
         ended(error)?;
@@ -183,8 +187,9 @@ struct Scan<'s> {
     out: &'s mut dyn Write,
     meter: Rc<Meter>,
     bar: ProgressBar,
-    counts: Counts,
-    told: Told,
+    files: Files,
+    summary: Summary,
+    known: Known,
     /// What the table shows.
     rows: Vec<Alert>,
     written: u64,
@@ -193,32 +198,38 @@ struct Scan<'s> {
     is_hit: bool,
     /// Holds what correlations are about until all is read: files are in no order.
     engine: Engine,
-    documents: u64,
     /// Why nothing more can be written.
     error: Option<io::Error>,
 }
 
+/// How many there are, and how many of them were not read to the end.
+#[derive(Clone, Copy)]
+struct Files {
+    all: u64,
+    failed: u64,
+}
+
 impl Scan<'_> {
     fn document(&mut self, document: &Document<'_>, file: &str) {
-        self.documents += 1;
-        if self.documents.is_multiple_of(TICK_DOCUMENTS) {
-            self.bar.set_message(format!("{} events", self.counts.events));
+        self.summary.document(None);
+        if self.summary.documents().is_multiple_of(TICK_DOCUMENTS) {
+            self.bar.set_message(format!("{} events", self.summary.events()));
             self.bar.set_position(self.meter.bytes.get());
         }
         let core = self.core;
         core.each(document, &mut |part| match part {
             Part::Audit(found) => self.event(&found, file, document.line),
-            Part::Line(_) => self.counts.other("control_plane_line"),
-            Part::Broken(unread) => self.counts.other(unread.reason.name()),
-            Part::Dropped(reason) => self.counts.other(reason.name()),
+            Part::Line(_) => self.summary.other("control_plane_line"),
+            Part::Broken(unread) => self.summary.other(unread.reason.name()),
+            Part::Dropped(reason) => self.summary.other(reason.name()),
             Part::Piece(piece) => {
-                self.counts.other(piece.broken.map_or("not_kubernetes", unwrap::Broken::name));
+                self.summary.other(piece.broken.map_or("not_kubernetes", unwrap::Broken::name));
             }
             Part::Other => match document.form {
                 Form::Line(Some(error)) | Form::Export(Some(error)) => {
-                    self.counts.bad(file, document.line, &error.to_string());
+                    self.bad(file, document.line, &error.to_string());
                 }
-                _ => self.counts.other("not_kubernetes"),
+                _ => self.summary.other("not_kubernetes"),
             },
         });
     }
@@ -226,7 +237,7 @@ impl Scan<'_> {
     fn event(&mut self, found: &Found<'_>, file: &str, line: u64) {
         let (core, event) = (self.core, found.event);
         let when = found.when(core.now);
-        let (mut alerts, mut is_matched) = (0, false);
+        let (mut alerts, mut is_matched, mut repeated) = (Vec::new(), false, 0);
         let hits = core.classifier.classify(event).hits;
         let place = Place { index: file, id: Some(&line.to_string()) };
         let at_us = when.at.as_microsecond();
@@ -246,19 +257,30 @@ impl Scan<'_> {
             }
             is_matched = true;
             // As in Elasticsearch: an alert whose `_id` is there already is not stored again.
-            if !self.told.is_new(&prepare::made_id(found, Some((&rule.id, rule.once_per)))) {
-                self.counts.repeated += 1;
+            if !self.known.is_new(&prepare::made_id(found, Some((&rule.id, rule.once_per)))) {
+                repeated += 1;
                 continue;
             }
-            alerts += 1;
-            self.counts.alert(hit, level);
+            alerts.push(Raised { id: &rule.id, title: &rule.title, level });
             self.tell(Alert::new(rule, level, found, &when, (file, line)));
         }
-        let user = event.user_name.as_deref().unwrap_or("-");
-        let at = (when.clock == Clock::Event).then_some((when.at, when.text.as_str()));
-        self.counts.event(user, found.cluster(), alerts, at);
-        self.counts.cut += u64::from(found.is_cut());
-        self.counts.matched += u64::from(is_matched);
+        self.summary.event(&Event {
+            index: None,
+            about: About {
+                time: (when.clock == Clock::Event).then_some(when.at),
+                user: Some(event.user_name.as_deref().unwrap_or("-")),
+                cluster: found.cluster(),
+                namespace: event.object.namespace.as_deref(),
+            },
+            is_cut: found.is_cut(),
+            is_matched,
+            alerts: &alerts,
+            repeated,
+        });
+    }
+
+    fn bad(&mut self, file: &str, line: u64, reason: &str) {
+        self.summary.unreadable(reason, || format!("{file}:{line}"));
     }
 
     /// Tells what several events mean together.
@@ -266,9 +288,8 @@ impl Scan<'_> {
         let plan = Arc::clone(self.engine.plan());
         self.engine.finish();
         for fired in self.engine.fired().clone() {
-            let mut correlations = plan.correlations().iter().enumerate();
-            let Some((place, planned)) =
-                correlations.find(|(_, it)| *it.correlation.id == *fired.correlation)
+            let mut correlations = plan.correlations().iter();
+            let Some(planned) = correlations.find(|it| *it.correlation.id == *fired.correlation)
             else {
                 continue;
             };
@@ -279,8 +300,7 @@ impl Scan<'_> {
             }
             self.is_hit |= self.options.fail_on.is_some_and(|it| level >= it);
             if level >= self.options.severity_min {
-                let of_plan = self.core.classifier.rules().len() + place;
-                self.counts.alert(of_plan, level);
+                self.summary.correlated(planned, level, &fired);
                 self.tell(Alert::correlated(planned, level, &fired));
             }
         }
@@ -321,27 +341,36 @@ impl Scan<'_> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let classifier = &self.core.classifier;
-        let rules = classifier.rules().iter();
-        let mut names: Vec<_> = rules.map(|it| RuleName::new(&it.id, &it.title)).collect();
-        names.extend(
-            classifier
-                .plan()
-                .correlations()
-                .iter()
-                .map(|it| RuleName::new(&it.correlation.id, &it.correlation.title)),
-        );
-        let summary = Summary::new(self.counts, &names, bytes, took);
+        let told = self.summary.told(took);
+        let Files { all: files, failed: files_failed } = self.files;
+        let failed = match files_failed {
+            0 => String::new(),
+            failed => format!(", {failed} of them not read to the end"),
+        };
+        let head = [("files", format!("{files}{failed}"))];
+        if let Some(path) = &self.options.html {
+            let paths: Vec<_> =
+                self.options.paths.iter().map(|it| it.display().to_string()).collect();
+            let page = Page {
+                title: "Alerts in files".into(),
+                about: vec![("read", paths.join(", ")), ("files", head[0].1.clone())],
+                now: self.core.now,
+            };
+            fs::write(path, told.page(&page)).map_err(|error| {
+                io::Error::new(error.kind(), format!("--html {}: {error}", path.display()))
+            })?;
+        }
         let out = self.out;
         match self.options.format {
             Format::Json => {
                 out.write_all(if self.written == 0 { b"{\"alerts\":[" } else { b"\n" })?;
                 out.write_all(b"],\"summary\":")?;
-                serde_json::to_writer(&mut *out, &summary)?;
+                let scanned = Scanned { files, files_failed, bytes, told: &told };
+                serde_json::to_writer(&mut *out, &scanned)?;
                 out.write_all(b"}\n")?;
             }
-            Format::Ndjson => tell(summary.text().trim_end()),
-            Format::Summary => out.write_all(summary.text().as_bytes())?,
+            Format::Ndjson => tell(told.text(&head).trim_end()),
+            Format::Summary => out.write_all(told.text(&head).as_bytes())?,
             Format::Table => {
                 if !self.rows.is_empty() {
                     writeln!(out, "{}\n", alert::table(self.rows))?;
@@ -353,21 +382,31 @@ impl Scan<'_> {
                         self.left_out
                     )?;
                 }
-                out.write_all(summary.text().as_bytes())?;
+                out.write_all(told.text(&head).as_bytes())?;
             }
         }
         out.flush()
     }
 }
 
+/// The summary of `--format json`.
+#[derive(Serialize)]
+struct Scanned<'t> {
+    files: u64,
+    files_failed: u64,
+    bytes: u64,
+    #[serde(flatten)]
+    told: &'t Told,
+}
+
 /// The alerts that were told last, by the 16 bytes of their ids.
 #[derive(Default)]
-struct Told {
+struct Known {
     ids: HashSet<u128>,
     order: VecDeque<u128>,
 }
 
-impl Told {
+impl Known {
     fn is_new(&mut self, id: &str) -> bool {
         // An id that is no number would be one that nothing is known of.
         let Ok(id) = u128::from_str_radix(id, 16) else { return true };

@@ -2,11 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::{
-    entry::{Entry, Hit, NoHit},
-    plain,
-};
-use crate::json;
+use super::entry::{Entry, Hit, NoHit};
+use crate::{json, report::plain};
 
 /// Longest value that is shown (characters).
 const VALUE_CHARS_MAX: usize = 160;

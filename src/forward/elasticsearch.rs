@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use bytes::{Bytes, BytesMut};
 use hyper::{
     HeaderMap, Method,
-    header::{self, HeaderName},
+    header::{self, HeaderName, HeaderValue},
 };
 use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
@@ -18,6 +18,9 @@ use crate::{bulk::BulkAnswer, json};
 /// Largest answer to a bulk request that is read (bytes). An item's answer has about 200 bytes, its error at
 /// most a few thousand.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// What a bulk body is.
+const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 /// A cluster, by one or more of its nodes.
 #[derive(Debug)]
@@ -113,7 +116,9 @@ impl Elasticsearch {
             "" => "/_bulk".to_owned(),
             query => format!("/_bulk?{query}"),
         };
-        let headers = passed.headers.clone();
+        let mut headers = passed.headers.clone();
+        // Elasticsearch refuses a body of which nothing is told (406). Shippers tell; what is ours may come without.
+        headers.entry(header::CONTENT_TYPE).or_insert(LINES);
         let response = match self.send(lease, Method::POST, &path, headers, Some(body.into())).await
         {
             Ok(response) => response,
@@ -220,23 +225,33 @@ pub struct Product {
     pub is_opensearch: bool,
     /// The first number of its version.
     pub major: u32,
+    /// The second.
+    pub minor: u32,
 }
 
 impl Product {
     /// Reads the answer to `GET /`.
-    fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         json::check(text, 16).ok()?;
         let version = json::get(text, "version")?;
         let number = json::string(json::get(version, "number")?)?;
-        let major = number.split('.').next()?.parse().ok()?;
+        let mut numbers = number.split('.');
+        let major = numbers.next()?.parse().ok()?;
+        let minor = numbers.next().and_then(|it| it.parse().ok()).unwrap_or(0);
         let is_opensearch = json::get(version, "distribution") == Some("\"opensearch\"");
-        Some(Self { is_opensearch, major })
+        Some(Self { is_opensearch, major, minor })
     }
 
     /// Whether documents still have types, and paths `/{index}/{type}/_bulk`.
     #[must_use]
     pub fn has_types(self) -> bool {
         self.major < if self.is_opensearch { 2 } else { 8 }
+    }
+
+    /// Whether a search can stand on a point in time: Elasticsearch 7.12, OpenSearch 2.4 and later.
+    #[must_use]
+    pub fn has_points_in_time(self) -> bool {
+        (self.major, self.minor) >= if self.is_opensearch { (2, 4) } else { (7, 12) }
     }
 }
 
@@ -316,7 +331,11 @@ mod tests {
         let opensearch = r#","distribution":"opensearch""#;
         assert!(of("7.17.29", "").has_types() && !of("8.19.21", "").has_types());
         assert!(of("1.3.20", opensearch).has_types() && !of("2.19.6", opensearch).has_types());
-        assert_eq!(of("3.6.0", opensearch), Product { is_opensearch: true, major: 3 });
+        let product = Product { is_opensearch: true, major: 3, minor: 6 };
+        assert_eq!(of("3.6.0", opensearch), product);
+        assert!(product.has_points_in_time() && of("7.17.29", "").has_points_in_time());
+        assert!(!of("1.3.20", opensearch).has_points_in_time());
+        assert!(!of("7.9.3", "").has_points_in_time());
         assert_eq!(Product::read("<html>"), None);
     }
 }

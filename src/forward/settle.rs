@@ -32,8 +32,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// `random` is from 0 up to 1.
-    pub(super) fn delay(&self, tries: u32, random: f64) -> Duration {
+    /// The wait after so many tries. `random` is from 0 up to 1.
+    pub(crate) fn delay(&self, tries: u32, random: f64) -> Duration {
         let span = self.first.saturating_mul(1 << tries.min(20)).min(self.longest);
         span.mul_f64(random.clamp(0.0, 1.0))
     }

@@ -6,6 +6,7 @@
 
 mod dead_letter;
 mod ids;
+mod note;
 mod observation;
 mod reply;
 mod run;
@@ -36,6 +37,7 @@ use crate::{
 pub use self::dead_letter::{DATASET_DEAD_LETTERS, DeadLetters, Letter};
 pub use self::ids::{hashed, is_namespace};
 pub(crate) use self::ids::{made_id, namespace};
+pub use self::note::{Note, Refused};
 pub(crate) use self::observation::observation;
 
 /// Dataset of the audit events.
@@ -204,6 +206,8 @@ pub struct Prepared {
     groups: Vec<Group>,
     /// How much memory these and the alerts in them take (bytes).
     held_bytes: usize,
+    /// What was found, if it was asked for.
+    notes: Vec<Note>,
 }
 
 impl Prepared {
@@ -343,6 +347,17 @@ enum Holds {
     EventAndText,
 }
 
+/// Where a request came in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Door<'w> {
+    /// Who may write only some indices.
+    writer: Option<Writer<'w>>,
+    /// The `_id`s of the request are ours, not a client's.
+    ids_are_ours: bool,
+    /// What is found is noted.
+    is_noted: bool,
+}
+
 /// Prepares requests.
 #[derive(Debug)]
 pub struct Preparer {
@@ -405,7 +420,31 @@ impl Preparer {
         defaults: &Defaults,
         now: Timestamp,
     ) -> Result<Prepared, TooLarge> {
-        run::prepared(self, (None, true), room, body, defaults, now)
+        run::prepared(
+            self,
+            Door { ids_are_ours: true, ..Door::default() },
+            room,
+            body,
+            defaults,
+            now,
+        )
+    }
+
+    /// As [`Self::prepare`], and notes what was found in each document.
+    pub fn prepare_noted(
+        &self,
+        body: &[u8],
+        defaults: &Defaults,
+        now: Timestamp,
+    ) -> Result<Prepared, TooLarge> {
+        run::prepared(
+            self,
+            Door { is_noted: true, ..Door::default() },
+            &|_| true,
+            body,
+            defaults,
+            now,
+        )
     }
 
     /// As [`Self::prepare`]; items for indices that `writer` may not write are refused. `room` is asked when it becomes
@@ -418,7 +457,7 @@ impl Preparer {
         defaults: &Defaults,
         now: Timestamp,
     ) -> Result<Prepared, TooLarge> {
-        run::prepared(self, (writer, false), room, body, defaults, now)
+        run::prepared(self, Door { writer, ..Door::default() }, room, body, defaults, now)
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    AlertTarget, Ask, Counts, DATASET_ALERTS, DATASET_LOGS, Fate, Holds, Ids, Plan, Prepared,
-    Preparer, Raised, Room, Route, Sent, TooLarge,
+    AlertTarget, Ask, Counts, DATASET_ALERTS, DATASET_LOGS, Door, Fate, Holds, Ids, Note, Plan,
+    Prepared, Preparer, Raised, Room, Route, Sent, TooLarge,
     ids::{hashed, made_id, namespace, number},
     observation::observation,
 };
@@ -22,7 +22,7 @@ use crate::{
     json::{self, Member},
     rules::{Level, OncePer, Rule},
     unwrap::{
-        self, Broken, Buffers, Dropped, Found, Labels, Line, Part, Piece, Provider, Record,
+        self, Broken, Buffers, Clock, Dropped, Found, Labels, Line, Part, Piece, Provider, Record,
         Scratch, Unread,
     },
 };
@@ -30,7 +30,7 @@ use crate::{
 /// Reads a bulk body and writes the batch.
 pub(super) fn prepared(
     preparer: &Preparer,
-    (writer, ids_are_ours): (Option<Writer<'_>>, bool),
+    door: Door<'_>,
     room: Room<'_>,
     body: &[u8],
     defaults: &Defaults,
@@ -43,8 +43,10 @@ pub(super) fn prepared(
         out_counted: 0,
         preparer,
         classifier: &classifier,
-        writer,
-        ids_are_ours,
+        writer: door.writer,
+        ids_are_ours: door.ids_are_ours,
+        notes: door.is_noted.then(Vec::new),
+        item: 0,
         defaults,
         now,
         out: String::with_capacity(body.len() + body.len() / 4),
@@ -64,6 +66,7 @@ pub(super) fn prepared(
     let inflate = |bytes: usize| allowance.takes(bytes.saturating_mul(2));
     let mut buffers = Buffers::within(preparer.policy.inflated_bytes_max, &inflate);
     while let Some(item) = items.next_into(&mut members)? {
+        run.item = plans.len();
         plans.push(run.item(&item, &members, &mut buffers));
         run.count_out();
         if let Some(bytes) = allowance.refused.get() {
@@ -73,7 +76,7 @@ pub(super) fn prepared(
             return Err(TooLarge::Batch { limit: preparer.policy.batch_bytes_max });
         }
     }
-    let Run { out, slots, mut counts, hits, low, draft, .. } = run;
+    let Run { out, slots, mut counts, hits, low, draft, notes, .. } = run;
     hits.into_iter().for_each(|it| count(&mut counts.hits, it));
     low.into_iter().for_each(|it| count(&mut counts.low, it));
     let held_bytes = draft.held_bytes();
@@ -85,6 +88,7 @@ pub(super) fn prepared(
         classifier,
         groups,
         held_bytes,
+        notes: notes.unwrap_or_default(),
     })
 }
 
@@ -144,6 +148,10 @@ struct Run<'r> {
     writer: Option<Writer<'r>>,
     /// The `_id`s of the request are ours, not a client's.
     ids_are_ours: bool,
+    /// What was found, if it is asked for.
+    notes: Option<Vec<Note>>,
+    /// The place of the item.
+    item: usize,
     defaults: &'r Defaults,
     now: Timestamp,
     out: String,
@@ -381,6 +389,7 @@ impl Run<'_> {
 
     fn broken(&mut self, unread: &Unread<'_>, action: &Action<'_>) -> Result<Sent, Refusal> {
         self.count_broken(unread.reason);
+        self.note_broken(unread.reason);
         let start = self.out.len();
         action.write(self.defaults, &mut self.out);
         self.out.push('\n');
@@ -442,6 +451,7 @@ impl Run<'_> {
     ) -> Result<Sent, Refusal> {
         if let Some(reason) = piece.broken {
             self.count_broken(reason);
+            self.note_broken(reason);
         }
         let made = parts.record_id(id, action, true, piece.record(), piece.text);
         let start = self.out.len();
@@ -521,8 +531,40 @@ impl Run<'_> {
             self.hits.push(hit);
             self.alert(hit, found, &labels, place, &namespace, &mut sent);
         }
+        self.note(found, &sent);
         parts.made_id = parts.made_id.take().or(made);
         Ok(sent)
+    }
+
+    /// Notes an event, if that is asked for.
+    fn note(&mut self, found: &Found<'_>, sent: &Sent) {
+        let Some(notes) = &mut self.notes else { return };
+        let when = found.when(self.now);
+        let text = |it: Option<&str>| it.map(Into::into);
+        notes.push(Note {
+            item: self.item,
+            at: (when.clock == Clock::Event).then_some(when.at),
+            user: text(found.event.user_name.as_deref()),
+            cluster: text(found.cluster()),
+            namespace: text(found.event.object.namespace.as_deref()),
+            is_cut: found.is_cut(),
+            alerts: sent.alerts.iter().map(|it| (it.rule, it.level, it.id)).collect(),
+            broken: None,
+        });
+    }
+
+    fn note_broken(&mut self, reason: Broken) {
+        let Some(notes) = &mut self.notes else { return };
+        notes.push(Note {
+            item: self.item,
+            at: None,
+            user: None,
+            cluster: None,
+            namespace: None,
+            is_cut: false,
+            alerts: Vec::new(),
+            broken: Some(reason),
+        });
     }
 
     /// What the event means to correlations.
@@ -699,6 +741,7 @@ struct Mark {
     hits: usize,
     low: usize,
     draft: usize,
+    notes: usize,
     counts: Counts,
 }
 
@@ -712,6 +755,7 @@ impl Mark {
             hits: run.hits.len(),
             low: run.low.len(),
             draft: run.draft.mark(),
+            notes: run.notes.as_ref().map_or(0, Vec::len),
             counts,
         }
     }
@@ -722,6 +766,9 @@ impl Mark {
         run.hits.truncate(self.hits);
         run.low.truncate(self.low);
         run.draft.undo(self.draft);
+        if let Some(notes) = &mut run.notes {
+            notes.truncate(self.notes);
+        }
         run.counts = self.counts;
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{
-    DeadLetterOffice, Input, Receiver, Reply, Who, body,
+    Input, Receiver, Reply, Who, body,
     budget::Share,
     guard::Activity,
     params::{self, Media, Params, Shape},
@@ -19,14 +19,12 @@ use super::{
     route::Pass,
 };
 use crate::{
-    alerts::{Counted, Reason, Sender},
-    bulk::{AnswerItem, Defaults, Refusal, error_body},
+    alerts::{Counted, Sender},
+    bulk::{Defaults, Refusal, error_body},
+    delivery::{InFlight, Origin, count_alerts, count_found, keep, settled},
     forward::{Delivery, Heads, Output, Passed, Product, Whole, may_pass_later, whole_of},
     json,
-    metrics::Metrics,
-    prepare::{Ask, Letter, Prepared, Room, Tally, TooLarge},
-    rules::Rule,
-    unwrap::{Broken, Dropped, Provider, Reduced},
+    prepare::{Ask, Prepared, Room, Tally, TooLarge},
 };
 
 /// Answers a bulk request.
@@ -211,12 +209,6 @@ pub(super) struct Road {
     pub(super) time: Duration,
 }
 
-/// Where a request came from, kept for its dead letters.
-pub(super) struct Origin {
-    pub(super) body: Bytes,
-    pub(super) defaults: Defaults,
-}
-
 /// Delivers what was prepared, counts it and writes the answer.
 pub(super) async fn settle(
     receiver: &Receiver,
@@ -226,11 +218,12 @@ pub(super) async fn settle(
     started: Instant,
 ) -> Outcome {
     let Road { input, passed, time } = road;
-    count_found(receiver, &prepared, *input);
+    count_found(&receiver.metrics, &prepared, input.name());
     // From here on: a body that takes long to read must not be sent back unsent, again and again.
     let deadline = tokio::time::Instant::now() + *time;
-    let mut in_flight = InFlight::new(&receiver.metrics, *input, prepared.item_count());
-    let answers = settled(receiver, &prepared, passed, deadline).await;
+    let mut in_flight = InFlight::new(&receiver.metrics, input.name(), prepared.item_count());
+    let answers =
+        settled((&receiver.forwarder, &receiver.metrics), &prepared, None, passed, deadline).await;
     let rules = prepared.classifier.rules();
     match answers {
         Delivery::Whole(whole) => {
@@ -255,7 +248,7 @@ pub(super) async fn settle(
             let took_ms = started.elapsed().as_millis();
             let (body, tally) = prepared.reply(&answers, &dead, took_ms, &title);
             in_flight.settle(&tally);
-            count_alerts(receiver, rules, &tally);
+            count_alerts(&receiver.metrics, rules, &tally);
             let sender = passed.headers.get(header::AUTHORIZATION).map(|it| it.as_bytes());
             let (outcome, now) = (prepared.outcome(&answers), Timestamp::now().as_millisecond());
             let held =
@@ -285,75 +278,6 @@ pub(super) async fn settle(
 fn loses_parts(headers: &HeaderMap) -> bool {
     let agent = headers.get(header::USER_AGENT).and_then(|it| it.to_str().ok()).unwrap_or_default();
     agent.starts_with("Fluent-Bit") || agent.starts_with("Vector/")
-}
-
-/// Least time to keep dead letters.
-const DEAD_LETTER_TIME: Duration = Duration::from_secs(5);
-
-/// Keeps what is refused for good as dead letters. Gives back the places of the items, and what became of each.
-async fn keep(
-    office: &DeadLetterOffice,
-    prepared: &Prepared,
-    answers: &[AnswerItem],
-    origin: Origin,
-    passed: &Passed,
-    deadline: tokio::time::Instant,
-) -> Vec<(usize, Letter)> {
-    let Origin { body, defaults } = origin;
-    let now = Timestamp::now();
-    let Some(letters) = prepared.dead_letters(answers, &body, &defaults, &office.namespace, now)
-    else {
-        return Vec::new();
-    };
-    let passed = Passed { headers: passed.headers.clone(), query: String::new(), sound: true };
-    // The documents may have needed all the time that there was.
-    let deadline = deadline.max(tokio::time::Instant::now() + DEAD_LETTER_TIME);
-    let statuses: Vec<u16> = match office.forwarder.deliver(&letters.batch, &passed, deadline).await
-    {
-        Delivery::Items(kept, _) => kept.iter().map(|it| it.status).collect(),
-        Delivery::Whole(whole) => vec![whole.status; letters.items.len()],
-    };
-    let letter = |status: u16| match status {
-        200..300 | 409 => Some(Letter::Kept),
-        status if may_pass_later(status) => Some(Letter::Later),
-        // Refused for good too: the client hears that the document is.
-        _ => None,
-    };
-    let letters = letters.items.into_iter().zip(statuses);
-    letters.filter_map(|(place, status)| Some((place, letter(status)?))).collect()
-}
-
-/// Delivers the batch, and then what Elasticsearch would not take of it in a form that it takes.
-async fn settled(
-    receiver: &Receiver,
-    prepared: &Prepared,
-    passed: &Passed,
-    deadline: tokio::time::Instant,
-) -> Delivery {
-    if prepared.batch.slot_count() == 0 {
-        return Delivery::Items(Vec::new(), Heads::default());
-    }
-    let delivery = receiver.forwarder.deliver(&prepared.batch, passed, deadline).await;
-    let (mut answers, heads) = match delivery {
-        Delivery::Items(answers, heads) => (answers, heads),
-        whole @ Delivery::Whole(_) => return whole,
-    };
-    for form in [Reduced::WithoutObjects, Reduced::TextOnly] {
-        let Some((batch, slots)) = prepared.reduced(&answers, form) else { break };
-        let second = match receiver.forwarder.deliver(&batch, passed, deadline).await {
-            Delivery::Items(second, _) => second,
-            // It could not be tried: what was refused is not refused for good.
-            Delivery::Whole(whole) => vec![AnswerItem::unavailable(&whole.body); slots.len()],
-        };
-        for (slot, answer) in slots.into_iter().zip(second) {
-            // Refused again, it keeps the first reason: that one tells of the document as it was meant.
-            if let Some(first) = answers.get_mut(slot).filter(|_| answer.status != 400) {
-                receiver.metrics.reduced_events.inc_by(u64::from(answer.status < 300));
-                *first = answer;
-            }
-        }
-    }
-    Delivery::Items(answers, heads)
 }
 
 /// The part that keeps a core busy.
@@ -464,103 +388,4 @@ pub(super) fn decoded(
     let (body, share) = received.decoded(receiver.limits.decoded_bytes_max)?;
     metrics.decoded_bytes.with_label_values(&[input.name()]).inc_by(body.len() as u64);
     Ok((body, share))
-}
-
-fn count_found(receiver: &Receiver, prepared: &Prepared, input: Input) {
-    let metrics = &receiver.metrics;
-    let counts = &prepared.counts;
-    for (provider, count) in Provider::ALL.into_iter().zip(counts.audit) {
-        metrics.unwrapped_events.with_label_values(&[provider.name()]).inc_by(count);
-    }
-    metrics.truncated_events.inc_by(counts.cut);
-    metrics.control_plane_lines.inc_by(counts.lines);
-    for (reason, count) in Dropped::ALL.into_iter().zip(counts.dropped) {
-        metrics.dropped.with_label_values(&[reason.name()]).inc_by(count);
-    }
-    for (reason, count) in Broken::ALL.into_iter().zip(counts.broken) {
-        metrics.decode_errors.with_label_values(&[input.name(), reason.name()]).inc_by(count);
-    }
-    for (rule, count) in &counts.hits {
-        if let Some(rule) = prepared.classifier.rules().get(*rule) {
-            metrics
-                .rule_matches
-                .with_label_values(&[rule.title.as_str(), rule.level.name()])
-                .inc_by(*count);
-        }
-    }
-    for ((rule, level), count) in &counts.low {
-        let rules = prepared.classifier.rules();
-        metrics.suppressed(rules, *rule, *level, Reason::MinLevel, *count);
-    }
-}
-
-fn count_alerts(receiver: &Receiver, rules: &[Rule], tally: &Tally) {
-    let metrics = &receiver.metrics;
-    for (result, count) in [
-        ("created", tally.alerts_created.len() as u64),
-        ("duplicate", tally.alerts_duplicate),
-        ("failed", tally.alerts_failed),
-    ] {
-        metrics.settled_alerts.with_label_values(&[result]).inc_by(count);
-    }
-    for (rule, level) in &tally.alerts_created {
-        if let Some(rule) = rules.get(*rule) {
-            metrics.alerts.with_label_values(&[rule.title.as_str(), level.name()]).inc();
-        }
-    }
-}
-
-/// Items that are taken in and not answered. Whatever happens to their task, they are counted as something.
-struct InFlight<'m> {
-    metrics: &'m Metrics,
-    items: u64,
-}
-
-impl<'m> InFlight<'m> {
-    fn new(metrics: &'m Metrics, input: Input, items: usize) -> Self {
-        let items = items as u64;
-        let _moving = metrics.moving();
-        metrics.items_in_flight.add(i64::try_from(items).unwrap_or(i64::MAX));
-        metrics.received_items.with_label_values(&[input.name()]).inc_by(items);
-        Self { metrics, items }
-    }
-
-    fn settle(&mut self, tally: &Tally) {
-        let _moving = self.metrics.moving();
-        let results = [
-            ("stored", tally.stored),
-            ("duplicate", tally.duplicate),
-            ("rejected", tally.rejected),
-            ("dead_lettered", tally.dead_lettered),
-            ("returned", tally.returned),
-            ("dropped", tally.dropped),
-        ];
-        for (result, count) in results {
-            self.metrics.settled_items.with_label_values(&[result]).inc_by(count);
-        }
-        let settled: u64 = results.iter().map(|(_, count)| count).sum();
-        debug_assert_eq!(settled, self.items, "every item is settled once");
-        self.leave();
-    }
-
-    fn settle_all(&mut self, status: u16) {
-        let _moving = self.metrics.moving();
-        let result = if status == 429 || status >= 500 { "returned" } else { "rejected" };
-        self.metrics.settled_items.with_label_values(&[result]).inc_by(self.items);
-        self.leave();
-    }
-
-    fn leave(&mut self) {
-        self.metrics
-            .items_in_flight
-            .sub(i64::try_from(std::mem::take(&mut self.items)).unwrap_or(i64::MAX));
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        if self.items > 0 {
-            self.settle_all(503);
-        }
-    }
 }

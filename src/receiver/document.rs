@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::{
     Input, Receiver, Reply, body,
     budget::Share,
-    bulk::{self, Origin, Outcome, Road},
+    bulk::{self, Outcome, Road},
     guard::Activity,
     params::{self, Media, Params},
     pass, respond,
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     bulk::{Defaults, Op, Refusal, single},
+    delivery::Origin,
     forward::{Output, Passed, Whole},
     json,
     prepare::Prepared,

@@ -75,7 +75,7 @@ fn json_text(value: &serde_json::Value) -> String {
 
 /// Text for a terminal: what a rule of others says does not move the cursor there.
 fn clean(text: &str) -> String {
-    text.split('\n').map(crate::explain::plain).collect::<Vec<_>>().join("\n")
+    text.split('\n').map(crate::report::plain).collect::<Vec<_>>().join("\n")
 }
 
 /// A table without lines.

@@ -40,6 +40,43 @@ fn help_tells_every_default() {
     assert!(k8scop(&folder, &["--version"]).out.starts_with("k8scop "));
 }
 
+/// K8sCop's own command line names no command.
+#[test]
+fn k8scops_own_command_line() {
+    let folder = Folder::new("cli");
+    let with = |more: &[&str]| {
+        let args = ["-E", "127.0.0.1:1", "-I", "logstash", "-i", "alerts"];
+        k8scop(&folder, &[&args, more].concat())
+    };
+    let usage = "k8scop -E HOST:PORT -I PREFIX -i PREFIX -s Y-M-D-H-M-S -A static|streaming";
+    for args in [&["-h"][..], &["--help"]] {
+        let help = k8scop(&folder, args);
+        assert_eq!(help.status, 0);
+        for text in [usage, "-E, --elastic", "-d, --fetch-delay", "static, streaming", "backfill"] {
+            assert!(help.out.contains(text), "{}", help.out);
+        }
+    }
+    for (more, told) in [
+        (&["-s", "2019-2-30-0-0-0", "-A", "static"][..], "such as 2019-2-1-0-0-0"),
+        (&["-s", "2019-02-01", "-A", "static"], "year-month-day-hour-minute-second"),
+        (&["-s", "2019-2-1-0-0-0", "-e", "soon", "-A", "static"], "such as 2019-2-1-0-0-0, or now"),
+        (&["-s", "2019-2-1-0-0-0", "-e", "2019-1-1-0-0-0", "-A", "static"], "is before --start"),
+        (&["-s", "2019-2-1-0-0-0", "-e", "2019-3-1-0-0-0", "-A", "streaming"], "has no end"),
+        (&["-s", "2019-2-1-0-0-0", "-A", "streaming", "-d", "4"], "3, 5, 8, 10, 12"),
+        (&["-s", "2019-2-1-0-0-0", "-A", "always"], "static, streaming"),
+        (&["-s", "2019-2-1-0-0-0"], "--analysis"),
+        (&["-A", "static"], "--start"),
+        (&["run"], "cannot be used with"),
+    ] {
+        let typed = with(more);
+        assert_eq!((typed.status, typed.out.as_str()), (2, ""), "{more:?}: {}", typed.err);
+        assert!(typed.err.contains(told), "{more:?}: {}", typed.err);
+    }
+    let typed = k8scop(&folder, &["-I", "logstash-*"]);
+    assert!(typed.err.contains("logstash becomes logstash-2019.03.02"), "{}", typed.err);
+    assert_eq!(k8scop(&folder, &[]).status, 2);
+}
+
 #[test]
 fn a_broken_rule_is_told_with_its_place_and_nothing_listens() {
     let folder = Folder::new("cli");

@@ -102,6 +102,13 @@ fn inputs() -> Vec<(String, PathBuf)> {
     inputs
 }
 
+/// All documents of all inputs, each on one line.
+pub fn documents() -> Vec<String> {
+    let bodies = inputs().into_iter().map(|(_, file)| body_of(&file));
+    let lines = |body: String| body.lines().map(str::to_owned).collect::<Vec<_>>();
+    bodies.flat_map(|it| lines(it).into_iter().skip(1).step_by(2)).collect()
+}
+
 #[test]
 fn golden() {
     let preparer = preparer();

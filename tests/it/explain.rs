@@ -313,7 +313,7 @@ fn one_alert_for_a_request() {
         "matched     2 events\n",
         "alerts      1: 1 medium, 1 more of the same requests, told once\n",
         "rules            1  medium    Command run in a container\n",
-        "users            1 of 2 events  bob",
+        "users            1 on 2 events  bob",
     ] {
         assert!(summary.contains(line), "{line}\n{summary}");
     }
@@ -367,6 +367,13 @@ fn folders_and_formats() {
         serde_json::from_slice(&run(&["--format", "json", "--min-severity", "high"]).stdout)
             .unwrap();
     assert_eq!((&high["alerts"], &high["summary"]["alerts"]), (&serde_json::json!([]), &0.into()));
+    run(&["--html", "page.html"]);
+    let page = fs::read_to_string(folder.0.join("page.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains(">alice<"), "{page}");
+    let full = run(&["--html", "/dev/full"]);
+    assert_eq!(full.status.code(), Some(70));
+    assert!(text(&full.stderr).contains("--html /dev/full: "), "{}", text(&full.stderr));
+
     let limited = run(&["--limit", "1"]);
     assert!(text(&limited.stdout).contains("\n2 more alerts: raise --limit"));
     assert!(text(&run(&["--format", "summary"]).stdout).starts_with("files       3\n"));

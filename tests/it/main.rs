@@ -11,6 +11,7 @@
 
 mod alerts;
 mod auth;
+mod backfill;
 mod bulk_api;
 mod check;
 mod cli;

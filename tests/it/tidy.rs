@@ -17,6 +17,7 @@ const PURE: &[&str] = &[
     "event",
     "json",
     "prepare",
+    "report",
 ];
 const IMPURE: &[&str] = &[
     "tokio",
@@ -44,6 +45,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("correlate", &["forward", "receiver", "config", "prepare", "bulk", "unwrap", "classify"]),
     ("forward", &["rules", "classify", "unwrap", "receiver", "config", "prepare", "event"]),
     ("receiver", &["config", "demo", "app", "cli", "check", "dead_letter", "setup"]),
+    (
+        "report",
+        &["forward", "receiver", "config", "prepare", "bulk", "unwrap", "explain", "backfill"],
+    ),
     ("setup", &["receiver", "check", "dead_letter", "demo", "app", "cli"]),
     ("dead_letter", &["receiver", "check", "demo", "app", "cli"]),
     ("explain", &["receiver", "forward", "dead_letter", "check", "demo", "app", "cli"]),

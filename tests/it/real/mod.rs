@@ -1,6 +1,7 @@
 //! Against the real parts: Elasticsearch, Filebeat, promtool. `scripts/test` starts them and says where they are.
 
 mod attack;
+mod backfill;
 mod bodies;
 mod check;
 mod clients;
@@ -9,6 +10,7 @@ mod dead_letter;
 pub mod elasticsearch;
 mod filebeat;
 mod healthy;
+mod k8scop;
 mod kubectl;
 mod outage;
 pub mod parts;
