@@ -89,6 +89,8 @@ struct Cluster {
     /// Points in time that are open.
     open: Mutex<BTreeSet<String>>,
     opened: AtomicUsize,
+    /// Alerts with this text are refused for good.
+    refuses: Option<String>,
 }
 
 /// Makes documents as long as events are.
@@ -231,6 +233,10 @@ impl Cluster {
             .map(|it| {
                 let action: Value = serde_json::from_str(it[0]).unwrap();
                 let id = action["create"]["_id"].as_str().unwrap();
+                if self.refuses.as_ref().is_some_and(|text| it[1].contains(text)) {
+                    let error = json!({ "type": "mapper_parsing_exception", "reason": "told to" });
+                    return json!({ "create": { "_index": "x", "_id": id, "status": 400, "error": error } });
+                }
                 let status = if alerts.contains_key(id) { 409 } else { 201 };
                 alerts.entry(id.to_owned()).or_insert_with(|| serde_json::from_str(it[1]).unwrap());
                 json!({ "create": { "_index": "x", "_id": id, "status": status } })
@@ -539,6 +545,26 @@ async fn what_is_missing_is_told() {
     assert!(missing.contains("old-02 was deleted: of 1000 documents in shard 0"), "{missing}");
     assert!(missing.contains("1 documents cannot be read"), "{missing}");
     assert!(report["summary"]["unreadable_first"].to_string().contains("old-01"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_is_refused_for_good_is_told_and_the_others_are_stored() {
+    let refuses = Some("\"auditID\":\"a-400\"".to_owned());
+    let cluster = Cluster { documents: documents(1, 1000), refuses, ..Cluster::default() };
+    let (cluster, folder) = (Arc::new(cluster), folder());
+    let fake = serve(&cluster, |_, _| None).await;
+    let typed = backfill(&folder.0, &["--source", &fake.url(), "--index", "old-*"]).await;
+    assert_eq!(typed.status, 1, "{}", typed.err);
+    assert!(typed.err.contains("mapper_parsing_exception: told to"), "{}", typed.err);
+    let report = typed.report();
+    assert_eq!(report["missing"], json!(["1 documents are refused by the output"]));
+    assert_eq!(
+        (&report["counts"]["refused"], &report["counts"]["matched"]),
+        (&json!(1), &json!(249))
+    );
+    let mut expected = cluster.expected();
+    expected.remove("a-400");
+    assert_eq!(cluster.alerts(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

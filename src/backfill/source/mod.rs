@@ -1,9 +1,9 @@
-//! What is read: a cluster of Elasticsearch 6 or later, or OpenSearch.
+//! What is read: a cluster of Elasticsearch or OpenSearch.
 //!
 //! **Windows of `_seq_no`.** A page is a search in one shard (`preference=_shards:N`), sorted by `_seq_no`, in a window of
 //! its numbers behind the last one. The cluster has only the documents of that window to look at, nothing has to be
 //! remembered between two pages, and `read` on the indices is all the right that is needed. Seen to work on
-//! Elasticsearch 6.8 to 9.4 and OpenSearch 1.3 to 3.6.
+//! Elasticsearch 7.17, 8.19 and 9.4 and OpenSearch 2.19 and 3.6 (`tests/it/real/backfill.rs`).
 //!
 //! Where there are fewer shards than can be read at once, the numbers of a shard are cut into parts.
 //!
