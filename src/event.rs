@@ -104,7 +104,8 @@ pub struct ObjectRef<'a> {
 }
 
 impl<'a> AuditEvent<'a> {
-    /// The members that an audit event has, in the order of the bits of [`Self::seen`].
+    /// The members that an audit event has, in the order in which the API server writes them, and of the bits of
+    /// [`Self::seen`].
     pub const MEMBERS: [&'static str; 19] = [
         "kind",
         "apiVersion",
@@ -409,6 +410,28 @@ mod tests {
         assert_eq!(event.object.namespace.as_deref(), Some("n"));
         assert_eq!(event.code, Some(200));
         assert_eq!(event.decision.as_deref(), Some("allow"));
+    }
+
+    #[test]
+    fn what_is_there_and_what_is_odd() {
+        for (place, name) in AuditEvent::MEMBERS.iter().enumerate() {
+            let seen = event(&format!(r#"{{"{name}":""}}"#)).seen;
+            assert_eq!(seen, 1 << place, "{name}");
+        }
+        let odd = |text: &str| event(text).is_odd;
+        assert!(!odd(r#"{"verb":"get","objectRef":{"resource":"pods","uid":1},"more":1}"#));
+        for text in [
+            r#"{"verb":"get","verb":"list"}"#,
+            r#"{"v\u0065rb":"get"}"#,
+            r#"{"verb":["get"]}"#,
+            r#"{"objectRef":{"resource":["pods"]}}"#,
+            r#"{"objectRef":{"name":"a","name":"b"}}"#,
+            r#"{"objectRef":{"n\u0061me":"a"}}"#,
+            r#"{"objectRef":"pods"}"#,
+        ] {
+            assert!(odd(text), "{text}");
+        }
+        assert!(event(r#"{"more":1}"#).has_others && !event(r#"{"verb":"get"}"#).has_others);
     }
 
     #[test]

@@ -6,7 +6,10 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use super::gke::{self, Object};
-use crate::json::{self, Kind, Member};
+use crate::{
+    event::AuditEvent,
+    json::{self, Kind, Member},
+};
 
 /// A document that one of Elastic's integrations wrote, by the field that holds the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,28 +76,6 @@ fn of_azure(original: &str, members: &[Member<'_>], out: &mut String) -> bool {
     })
 }
 
-/// Members of an event in the order in which the API server writes them (Kubernetes 1.35).
-const ORDER: [&str; 18] = [
-    "kind",
-    "apiVersion",
-    "level",
-    "auditID",
-    "stage",
-    "requestURI",
-    "verb",
-    "user",
-    "impersonatedUser",
-    "sourceIPs",
-    "userAgent",
-    "objectRef",
-    "responseStatus",
-    "requestObject",
-    "responseObject",
-    "requestReceivedTimestamp",
-    "stageTimestamp",
-    "annotations",
-];
-
 /// Appends `text`, if it is an event of the API server: its own values, in the API server's order.
 fn write_event(text: &str, out: &mut String) -> bool {
     let mut members = Vec::new();
@@ -103,7 +84,7 @@ fn write_event(text: &str, out: &mut String) -> bool {
     }
     let start = out.len();
     Object::write(out, |event| {
-        for name in ORDER {
+        for name in AuditEvent::MEMBERS {
             let value = json::member(&members, name);
             match value {
                 Some(value) if name == "objectRef" => write_object_ref(value, event),
@@ -112,7 +93,9 @@ fn write_event(text: &str, out: &mut String) -> bool {
         }
         let mut last = HashMap::new();
         for (index, member) in members.iter().enumerate() {
-            if let Some(key) = member.key().filter(|key| !ORDER.contains(&key.as_ref())) {
+            if let Some(key) =
+                member.key().filter(|key| !AuditEvent::MEMBERS.contains(&key.as_ref()))
+            {
                 last.insert(key, index);
             }
         }
