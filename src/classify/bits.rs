@@ -22,6 +22,17 @@ impl Bits {
         }
     }
 
+    pub(super) fn contains(&self, index: usize) -> bool {
+        self.0.get(index / 64).is_some_and(|it| it & (1 << (index % 64)) != 0)
+    }
+
+    /// Takes out what is in `other`.
+    pub(super) fn drop_all(&mut self, other: &Self) {
+        for (word, other) in self.0.iter_mut().zip(&other.0) {
+            *word &= !other;
+        }
+    }
+
     /// Takes out what is not in `other`.
     pub(super) fn keep(&mut self, other: &Self) {
         for (word, other) in self.0.iter_mut().zip(&other.0) {

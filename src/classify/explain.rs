@@ -76,7 +76,7 @@ pub(super) fn why<'r>(
 
 /// Whether one of the selection's alternatives holds.
 fn holds<'r>(view: &View<'_>, search: &'r Search, out: &mut Vec<Reason<'r>>) -> bool {
-    let Some(tests) = search.alternatives.iter().find(|it| plain::all_hold(view, it)) else {
+    let Some(tests) = search.alternatives.iter().find(|it| plain::all_hold(view, *it)) else {
         return false;
     };
     for test in tests {

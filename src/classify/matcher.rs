@@ -37,9 +37,41 @@ pub struct Classifier {
     of_key: Literals,
     of_event: Literals,
     lines: Lines,
+    everywhere: Everywhere,
     memos: Memos,
     plan: Arc<Plan>,
 }
+
+/// Rules of which no line is of the key: they are watched in all events, and no key remembers them.
+#[derive(Debug)]
+struct Everywhere {
+    rules: Bits,
+    /// Where their texts are looked for.
+    looks: Vec<u32>,
+}
+
+impl Everywhere {
+    fn new(rules: &[Rule], of_event: &Literals) -> Self {
+        let mut all = Self { rules: Bits::none(rules.len()), looks: Vec::new() };
+        for (place, rule) in rules.iter().enumerate() {
+            let mut lines = rule.searches.iter().flat_map(|it| it.alternatives.iter().flatten());
+            let is_of_event = lines.all(|it| !key::is_common(&it.field));
+            if let Some(watch) = of_event.watch(place)
+                && is_of_event
+                && !watch.lines.is_empty()
+            {
+                all.rules.insert(place);
+                all.looks.extend_from_slice(&watch.looks);
+            }
+        }
+        all.looks.sort_unstable();
+        all.looks.dedup();
+        all
+    }
+}
+
+/// Rules of one key of which what is left to be asked is kept. Of the others all is asked.
+const RESTS_MAX: usize = 32;
 
 impl Classifier {
     /// Compiles the rules. Fails only when their texts together exceed what an automaton can hold.
@@ -48,11 +80,13 @@ impl Classifier {
         for rule in 0..rules.len() {
             all.insert(rule);
         }
+        let of_event = Literals::new(&rules, Of::Event)?;
         Ok(Self {
             all,
             shape: Shape::new(&rules),
             of_key: Literals::new(&rules, Of::Key)?,
-            of_event: Literals::new(&rules, Of::Event)?,
+            everywhere: Everywhere::new(&rules, &of_event),
+            of_event,
             lines: Lines::new(&rules),
             memos: Memos::default(),
             plan: Arc::default(),
@@ -137,10 +171,12 @@ impl Classifier {
 
     /// What all events of this one's key have in common.
     fn judge(&self, view: &View<'_>) -> Known {
+        let mut alive = self.alive(view);
+        alive.drop_all(&self.everywhere.rules);
         let asked = self.lines.asked(view);
         let (mut hits, mut open) = (Vec::new(), Vec::new());
         let (mut watched, mut looks) = (Vec::new(), Vec::new());
-        for place in self.alive(view).iter() {
+        for place in alive.iter() {
             let (Some(rule), Some(watch)) = (self.rules.get(place), self.of_event.watch(place))
             else {
                 continue;
@@ -157,22 +193,43 @@ impl Classifier {
         }
         looks.sort_unstable();
         looks.dedup();
-        Known { hits: hits.into(), open: open.into(), watched: watched.into(), looks: looks.into() }
+        let left = open.iter().chain(&watched).take(RESTS_MAX);
+        let left = left.filter_map(|it| Some((*it as usize, self.rules.get(*it as usize)?)));
+        let rests = left.map(|(place, rule)| asked.rest(place, rule)).collect();
+        Known {
+            hits: hits.into(),
+            open: open.into(),
+            watched: watched.into(),
+            rests,
+            looks: looks.into(),
+        }
     }
 
     fn apply(&self, known: &Known, view: &View<'_>) -> Verdict {
-        let place = |it: &u32| *it as usize;
-        let mut hits: Vec<usize> = known.hits.iter().map(place).collect();
-        hits.extend(known.open.iter().map(place).filter(|it| self.holds(view, *it)));
         let mut found = Vec::new();
-        for look in &known.looks {
+        let is_new = |it: &&u32| known.looks.binary_search(it).is_err();
+        for look in known.looks.iter().chain(self.everywhere.looks.iter().filter(is_new)) {
             self.of_event.find(*look, view, &mut |rules| {
-                found.extend(rules.iter().filter(|it| known.watched.binary_search(it).is_ok()));
+                found.extend(rules.iter().copied().filter(|it| {
+                    known.watched.binary_search(it).is_ok()
+                        || self.everywhere.rules.contains(*it as usize)
+                }));
             });
         }
         found.sort_unstable();
         found.dedup();
-        hits.extend(found.iter().map(place).filter(|it| self.holds(view, *it)));
+        let holds = |place: Option<usize>, rule: u32| match place.and_then(|it| known.rests.get(it))
+        {
+            Some(rest) => self.lines.hold(view, rest),
+            None => self.holds(view, rule as usize),
+        };
+        let open = known.open.iter().enumerate().filter(|(place, it)| holds(Some(*place), **it));
+        let watched = found.iter().filter(|it| {
+            let place = known.watched.binary_search(it).ok();
+            holds(place.map(|it| known.open.len() + it), **it)
+        });
+        let tried = open.map(|(_, it)| it).chain(watched);
+        let mut hits: Vec<usize> = known.hits.iter().chain(tried).map(|it| *it as usize).collect();
         hits.sort_unstable();
         Verdict { hits }
     }

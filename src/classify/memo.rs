@@ -13,6 +13,8 @@ use std::{
 
 use foldhash::fast::RandomState;
 
+use super::sure::Rest;
+
 /// What all memories of one set of rules hold at most (bytes).
 const MEMO_BYTES_MAX: usize = 32 << 20;
 /// What an entry costs beside its key and its rules, about (bytes).
@@ -27,6 +29,8 @@ pub(super) struct Known {
     pub(super) open: Box<[u32]>,
     /// Rules to be tried on those in which their texts are found.
     pub(super) watched: Box<[u32]>,
+    /// What is left to be asked of the open ones, and of the watched ones after them; of the first, if they are many.
+    pub(super) rests: Box<[Rest]>,
     /// Where to look for these texts.
     pub(super) looks: Box<[u32]>,
 }
@@ -34,7 +38,8 @@ pub(super) struct Known {
 impl Known {
     fn bytes(&self) -> usize {
         let all = [&self.hits, &self.open, &self.watched, &self.looks];
-        all.iter().map(|it| it.len() * size_of::<u32>()).sum()
+        let numbers = all.iter().map(|it| it.len() * size_of::<u32>()).sum::<usize>();
+        numbers + self.rests.iter().map(Rest::bytes).sum::<usize>()
     }
 }
 

@@ -30,7 +30,10 @@ pub(super) fn found(view: &View<'_>, search: &Search) -> bool {
 pub(super) type Line<'t> = (&'t FieldTest, &'t str);
 
 /// Whether all lines of one alternative hold.
-pub(super) fn all_hold(view: &View<'_>, tests: &[FieldTest]) -> bool {
+pub(super) fn all_hold<'t>(
+    view: &View<'_>,
+    tests: impl IntoIterator<Item = &'t FieldTest>,
+) -> bool {
     let mut below_roots: [Vec<Line<'_>>; 5] = Default::default();
     for test in tests {
         match root(&test.field).and_then(|(root, path)| Some((below_roots.get_mut(root)?, path))) {

@@ -79,7 +79,7 @@ fn grounds_of<'r>(view: &View<'_>, rule: &'r Rule) -> Vec<&'r [FieldTest]> {
     add_wanted(&rule.condition, &mut wanted);
     let searches = wanted.into_iter().filter_map(|it| rule.searches.get(it));
     let alternatives = searches.flat_map(|it| it.alternatives.iter().map(Vec::as_slice));
-    alternatives.filter(|it| plain::all_hold(view, it)).collect()
+    alternatives.filter(|it| plain::all_hold(view, *it)).collect()
 }
 
 fn add_wanted(condition: &Condition, out: &mut Vec<usize>) {

@@ -21,6 +21,36 @@ pub(super) enum Sure {
     Open,
 }
 
+/// What is left of a condition when the decided lines are taken out.
+#[derive(Debug)]
+pub(super) enum Rest {
+    /// Nothing.
+    Known(bool),
+    /// Of each alternative, the lines that are not decided.
+    Search(Box<[Box<[u32]>]>),
+    /// All of these.
+    All(Vec<Rest>),
+    /// One of these.
+    Any(Vec<Rest>),
+    /// Not this.
+    Not(Box<Rest>),
+}
+
+impl Rest {
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Known(_) => 0,
+                Self::Search(all) => {
+                    all.iter().map(|it| size_of_val(it) + size_of_val(&**it)).sum()
+                }
+                Self::All(parts) | Self::Any(parts) => parts.iter().map(Self::bytes).sum(),
+                Self::Not(part) => part.bytes(),
+            }
+    }
+}
+
 /// The lines of all rules. What several rules ask is asked once.
 #[derive(Debug)]
 pub(super) struct Lines {
@@ -48,6 +78,20 @@ impl Lines {
         let rules = rules.iter().map(|it| it.searches.iter().map(&mut of_search).collect());
         let rules = rules.collect();
         Self { tests, rules }
+    }
+
+    /// Whether what is left of a rule holds for an event.
+    pub(super) fn hold(&self, view: &View<'_>, rest: &Rest) -> bool {
+        match rest {
+            Rest::Known(value) => *value,
+            Rest::Search(alternatives) => alternatives.iter().any(|places| {
+                let tests = places.iter().filter_map(|it| self.tests.get(*it as usize));
+                plain::all_hold(view, tests)
+            }),
+            Rest::All(parts) => parts.iter().all(|it| self.hold(view, it)),
+            Rest::Any(parts) => parts.iter().any(|it| self.hold(view, it)),
+            Rest::Not(part) => !self.hold(view, part),
+        }
     }
 
     /// Nothing asked yet of this event.
@@ -85,6 +129,53 @@ impl Asked<'_, '_> {
                     _ => Sure::Open,
                 }
             }
+        }
+    }
+
+    /// What is left of the rule at this place to be asked of each event of the key.
+    pub(super) fn rest(&self, place: usize, rule: &Rule) -> Rest {
+        match self.lines.rules.get(place) {
+            Some(searches) => self.rest_of(searches, &rule.condition),
+            None => Rest::Known(false),
+        }
+    }
+
+    fn rest_of(&self, searches: &[Vec<Box<[u32]>>], it: &Condition) -> Rest {
+        let each = |parts: &[Condition], decisive: bool| {
+            let mut left = Vec::new();
+            for part in parts {
+                match self.rest_of(searches, part) {
+                    Rest::Known(value) if value == decisive => return Err(Rest::Known(value)),
+                    Rest::Known(_) => (),
+                    rest => left.push(rest),
+                }
+            }
+            if left.is_empty() { Err(Rest::Known(!decisive)) } else { Ok(left) }
+        };
+        match it {
+            Condition::Search(index) => {
+                let mut left = Vec::new();
+                for tests in searches.get(*index).into_iter().flatten() {
+                    let answers = tests.iter().map(|it| (*it, self.answer(*it)));
+                    let answers: Vec<(u32, Answer)> = answers.collect();
+                    if answers.iter().any(|(_, it)| *it == Some(false)) {
+                        continue;
+                    }
+                    let open = answers.iter().filter(|(_, it)| it.is_none()).map(|(it, _)| *it);
+                    let open: Box<[u32]> = open.collect();
+                    if open.is_empty() {
+                        return Rest::Known(true);
+                    }
+                    left.push(open);
+                }
+                if left.is_empty() { Rest::Known(false) } else { Rest::Search(left.into()) }
+            }
+            Condition::All(parts) => each(parts, false).map_or_else(|it| it, Rest::All),
+            Condition::Any(parts) => each(parts, true).map_or_else(|it| it, Rest::Any),
+            Condition::Not(part) => match self.rest_of(searches, part) {
+                Rest::Known(value) => Rest::Known(!value),
+                rest => Rest::Not(Box::new(rest)),
+            },
         }
     }
 
