@@ -11,8 +11,6 @@ use crate::{
 
 /// Arrays directly in arrays that are gone into. Kubernetes objects have none; each level would be read again.
 pub(super) const NESTED_ARRAYS_MAX: usize = 4;
-/// How deep keywords are looked for.
-const DEPTH_MAX: usize = 64;
 
 /// One value that a field has.
 pub(super) enum Found<'v> {
@@ -56,7 +54,7 @@ pub(super) fn visit(
         Field::Container(path) => {
             view.containers().iter().any(|it| walk(it, path, NESTED_ARRAYS_MAX, take))
         }
-        Field::Any => event.members.iter().any(|it| everything(it.value, DEPTH_MAX, take)),
+        Field::Any => event.members.iter().any(|it| everything(it.value, take)),
         Field::Path(path) if path == "responseStatus.code" && event.code.is_some() => {
             text(event.code.map(Code::new).as_ref().map(Code::text))
         }
@@ -102,17 +100,12 @@ pub(super) fn typed<'e>(event: &'e AuditEvent<'_>, path: &str) -> Option<&'e str
     }
 }
 
-/// All values in a value.
-fn everything(value: &str, depth: usize, take: &mut dyn FnMut(Found<'_>) -> bool) -> bool {
-    match json::kind(value) {
-        Kind::Object if depth > 0 => {
-            json::members(value).any(|it| everything(it.value, depth - 1, take))
-        }
-        Kind::Array if depth > 0 => json::elements(value).any(|it| everything(it, depth - 1, take)),
-        Kind::String => json::string(value).is_some_and(|it| take(Found::Text(&it))),
-        Kind::Number | Kind::Bool => take(Found::Text(value)),
-        _ => false,
-    }
+/// All texts, numbers and booleans of a value.
+fn everything(value: &str, take: &mut dyn FnMut(Found<'_>) -> bool) -> bool {
+    json::scalars(value).any(|it| match json::kind(it) {
+        Kind::String => json::string(it).is_some_and(|it| take(Found::Text(&it))),
+        _ => take(Found::Text(it)),
+    })
 }
 
 /// What is left of `path` below `key`; `None` if it does not go through it. Keys may hold dots themselves, and

@@ -12,8 +12,10 @@ use foldhash::fast::FixedState;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 use super::{
+    around::{Around, Stands, is_of_strings},
     bits::Bits,
     fields::{Found, visit},
+    grams::Grams,
     key, plain,
     sure::{self, LineAt},
     tree::{Take, Tree},
@@ -90,8 +92,20 @@ pub(super) struct FieldLiterals {
 #[derive(Debug)]
 struct Parts {
     automaton: AhoCorasick,
-    /// Of each text of the automaton: where it has to stand, and its rules.
-    texts: Vec<(Place, Vec<u32>)>,
+    /// The same for all of an event at once.
+    grams: Option<Grams>,
+    /// In the automaton's order.
+    texts: Vec<Part>,
+}
+
+#[derive(Debug)]
+struct Part {
+    place: Place,
+    rules: Vec<u32>,
+    /// Bytes of the text.
+    length: usize,
+    /// See [`is_of_strings`].
+    is_of_strings: bool,
 }
 
 /// A text and where it stands in the field.
@@ -210,7 +224,7 @@ impl Literals {
     fn find_decided(&self, place: usize, view: &View<'_>, found: &mut Bits) {
         match self.looks.get(place) {
             Some(Look::Field(field)) if key::decides_field(view, &field.field) => {
-                field.find(view, &mut |rules| found.insert_all(rules));
+                field.find(view, &mut |rules, _| found.insert_all(rules));
             }
             Some(Look::Field(field)) => found.insert_all(&field.rules),
             // Trees are of bodies, which no key has.
@@ -276,8 +290,18 @@ impl FieldLiterals {
                 .match_kind(MatchKind::Standard)
                 .kind(Some(kind))
                 .build(parts.iter().map(|((_, text), _)| text))?;
-            let texts = parts.into_iter().map(|((place, _), rules)| (place, rules)).collect();
-            Some(Parts { automaton, texts })
+            let grams = match field {
+                Field::Any => Grams::new(parts.iter().map(|((_, text), _)| text.as_str())),
+                _ => None,
+            };
+            let part = |((place, text), rules): (Text, _)| Part {
+                place,
+                rules,
+                length: text.len(),
+                is_of_strings: is_of_strings(&text),
+            };
+            let texts = parts.into_iter().map(part).collect();
+            Some(Parts { automaton, grams, texts })
         };
         Ok(Self { field, rules: all, present, whole, longest, parts })
     }
@@ -287,8 +311,8 @@ impl FieldLiterals {
         if self.field == Field::Any
             && let Some(text) = json::plainest(view.event.text)
         {
-            // One look at all of it. Only what is in names is in no value.
-            self.find_parts(&text, true, take);
+            // One look at all of it.
+            self.find_in_all(&text, take);
             return;
         }
         visit(view, &self.field, &mut |value| {
@@ -304,11 +328,11 @@ impl FieldLiterals {
     /// The same for one value: a text, or something else.
     pub(super) fn found(&self, value: Option<&str>, take: Take<'_>) {
         if !self.present.is_empty() {
-            take(&self.present);
+            take(&self.present, false);
         }
         if let Some(text) = value {
             self.find_whole(text, take);
-            self.find_parts(text, false, take);
+            self.find_parts(text, take);
         }
     }
 
@@ -330,37 +354,47 @@ impl FieldLiterals {
             None => self.whole.get(text.to_ascii_lowercase().as_bytes()),
         };
         if let Some(rules) = rules {
-            take(rules);
+            take(rules, false);
         }
     }
 
-    /// A text has to stand at its place in `text`; in one that is `all` of an event, anywhere in a value.
-    fn find_parts(&self, text: &str, all: bool, take: Take<'_>) {
+    /// A text has to stand at its place in `text`.
+    fn find_parts(&self, text: &str, take: Take<'_>) {
         let Some(parts) = &self.parts else { return };
         for hit in parts.automaton.find_overlapping_iter(text) {
-            let Some((place, rules)) = parts.texts.get(hit.pattern().as_usize()) else { continue };
-            let stands = match place {
-                _ if all => in_value(text, hit.end()),
+            let Some(found) = parts.texts.get(hit.pattern().as_usize()) else { continue };
+            let stands = match found.place {
                 Place::Start => hit.start() == 0,
                 Place::End => hit.end() == text.len(),
                 Place::Whole | Place::Within => true,
             };
             if stands {
-                take(rules);
+                take(&found.rules, false);
             }
         }
     }
-}
 
-/// Whether what ends there in a JSON text is no name of a member: behind the quote that closes one stands a colon.
-fn in_value(text: &str, at: usize) -> bool {
-    let rest = text.get(at..).unwrap_or_default();
-    let Some(quote) = rest.find('"') else { return true };
-    // It may be a number, and the quote open the next name.
-    let is_number = rest.get(..quote).is_some_and(|it| it.contains([',', '{', '[']));
-    let is_escaped = text.get(..at + quote).is_some_and(|it| it.ends_with('\\'));
-    let behind = rest.get(quote + 1..).unwrap_or_default();
-    is_number || is_escaped || !behind.trim_start_matches([' ', '\t', '\n', '\r']).starts_with(':')
+    /// A text has to stand in a value of `text`, which is all of an event; what stands in a name only does not count.
+    fn find_in_all(&self, text: &str, take: Take<'_>) {
+        let Some(parts) = &self.parts else { return };
+        let mut around = Around::new(text);
+        let mut hit = |number: usize, start: usize| {
+            if let Some(found) = parts.texts.get(number) {
+                match around.stands(start, start + found.length, found.is_of_strings) {
+                    Stands::InName => (),
+                    Stands::InValue => take(&found.rules, true),
+                    Stands::Perhaps => take(&found.rules, false),
+                }
+            }
+        };
+        match &parts.grams {
+            Some(grams) => grams.find(text, &mut hit),
+            None => parts
+                .automaton
+                .find_overlapping_iter(text)
+                .for_each(|it| hit(it.pattern().as_usize(), it.start())),
+        }
+    }
 }
 
 /// Looks for the witness of a rule.

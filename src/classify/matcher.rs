@@ -14,7 +14,7 @@ use super::{
 use crate::{
     correlate::{Input, Plan},
     event::AuditEvent,
-    rules::{Field, Level, Rule, Search},
+    rules::{Condition, Field, FieldTest, Level, Pattern, Place, Rule, Search},
 };
 
 /// What the rules say about one event: the places of the rules it hits, in their order. Empty is the common
@@ -46,13 +46,16 @@ pub struct Classifier {
 #[derive(Debug)]
 struct Everywhere {
     rules: Bits,
+    /// Those of them that ask for nothing but that some text stands somewhere.
+    keywords: Bits,
     /// Where their texts are looked for.
     looks: Vec<u32>,
 }
 
 impl Everywhere {
     fn new(rules: &[Rule], of_event: &Literals) -> Self {
-        let mut all = Self { rules: Bits::none(rules.len()), looks: Vec::new() };
+        let none = || Bits::none(rules.len());
+        let mut all = Self { rules: none(), keywords: none(), looks: Vec::new() };
         for (place, rule) in rules.iter().enumerate() {
             let mut lines = rule.searches.iter().flat_map(|it| it.alternatives.iter().flatten());
             let is_of_event = lines.all(|it| !key::is_common(&it.field));
@@ -61,6 +64,9 @@ impl Everywhere {
                 && !watch.lines.is_empty()
             {
                 all.rules.insert(place);
+                if asks_for_a_text(rule) {
+                    all.keywords.insert(place);
+                }
                 all.looks.extend_from_slice(&watch.looks);
             }
         }
@@ -68,6 +74,19 @@ impl Everywhere {
         all.looks.dedup();
         all
     }
+}
+
+/// Whether the rule is hit wherever one of its texts stands in a value.
+fn asks_for_a_text(rule: &Rule) -> bool {
+    let Condition::Search(search) = rule.condition else { return false };
+    let is_text =
+        |it: &Pattern| matches!(it, Pattern::Text { place: Place::Within, cased: false, .. });
+    let asks = |test: &FieldTest| {
+        let is_plain = !test.negated && !test.all && test.exists.is_none();
+        is_plain && test.field == Field::Any && test.patterns.iter().all(is_text)
+    };
+    let alternatives = rule.searches.get(search).map_or(&[][..], |it| &it.alternatives);
+    alternatives.iter().all(|it| matches!(it.as_slice(), [test] if asks(test)))
 }
 
 /// Rules of one key of which what is left to be asked is kept. Of the others all is asked.
@@ -206,30 +225,37 @@ impl Classifier {
     }
 
     fn apply(&self, known: &Known, view: &View<'_>) -> Verdict {
-        let mut found = Vec::new();
+        let (mut found, mut sure) = (Places::default(), Places::default());
         let is_new = |it: &&u32| known.looks.binary_search(it).is_err();
         for look in known.looks.iter().chain(self.everywhere.looks.iter().filter(is_new)) {
-            self.of_event.find(*look, view, &mut |rules| {
-                found.extend(rules.iter().copied().filter(|it| {
-                    known.watched.binary_search(it).is_ok()
-                        || self.everywhere.rules.contains(*it as usize)
-                }));
+            self.of_event.find(*look, view, &mut |rules, is_sure| {
+                for rule in rules {
+                    let place = *rule as usize;
+                    if is_sure && self.everywhere.keywords.contains(place) {
+                        sure.push(*rule);
+                    } else if known.watched.binary_search(rule).is_ok()
+                        || self.everywhere.rules.contains(place)
+                    {
+                        found.push(*rule);
+                    }
+                }
             });
         }
-        found.sort_unstable();
-        found.dedup();
+        let (found, sure) = (found.sorted(), sure.sorted());
         let holds = |place: Option<usize>, rule: u32| match place.and_then(|it| known.rests.get(it))
         {
             Some(rest) => self.lines.hold(view, rest),
             None => self.holds(view, rule as usize),
         };
         let open = known.open.iter().enumerate().filter(|(place, it)| holds(Some(*place), **it));
-        let watched = found.iter().filter(|it| {
+        let is_open = |it: &&u32| sure.binary_search(it).is_err();
+        let watched = found.iter().filter(is_open).filter(|it| {
             let place = known.watched.binary_search(it).ok();
             holds(place.map(|it| known.open.len() + it), **it)
         });
         let tried = open.map(|(_, it)| it).chain(watched);
-        let mut hits: Vec<usize> = known.hits.iter().chain(tried).map(|it| *it as usize).collect();
+        let hits = known.hits.iter().chain(&sure).chain(tried);
+        let mut hits: Vec<usize> = hits.map(|it| *it as usize).collect();
         hits.sort_unstable();
         Verdict { hits }
     }
@@ -243,6 +269,37 @@ impl Classifier {
 
     fn holds(&self, view: &View<'_>, rule: usize) -> bool {
         self.rules.get(rule).is_some_and(|it| plain::holds(view, &it.condition, &it.searches))
+    }
+}
+
+/// Places of rules, each of which may be told often.
+#[derive(Debug, Default)]
+struct Places {
+    all: Vec<u32>,
+    /// As many were different when it was last looked.
+    different: usize,
+}
+
+impl Places {
+    /// So many are kept before it is looked which are the same.
+    const SAME_MAX: usize = 1024;
+
+    fn push(&mut self, rule: u32) {
+        if self.all.last() == Some(&rule) {
+            return;
+        }
+        if self.all.len() >= 2 * self.different + Self::SAME_MAX {
+            self.all.sort_unstable();
+            self.all.dedup();
+            self.different = self.all.len();
+        }
+        self.all.push(rule);
+    }
+
+    fn sorted(mut self) -> Vec<u32> {
+        self.all.sort_unstable();
+        self.all.dedup();
+        self.all
     }
 }
 

@@ -3,10 +3,12 @@
 
 mod actor;
 mod alert;
+mod around;
 mod bits;
 mod csr;
 mod explain;
 mod fields;
+mod grams;
 mod key;
 mod kubectl;
 mod literals;

@@ -123,7 +123,19 @@ fn line(random: &mut Rng) -> String {
 
 fn selection(random: &mut Rng) -> String {
     if random.u8(..10) == 0 {
-        let words = ["pods", "b", "'a*c'", "200", "'b\"a'", "'/etc'", "command", "'x\\\\y'"];
+        let words = [
+            "pods",
+            "b",
+            "'a*c'",
+            "200",
+            "'b\"a'",
+            "'/etc'",
+            "command",
+            "'x\\\\y'",
+            "Person",
+            "transport",
+            "tru",
+        ];
         return format!("[{}, {}]", pick(random, &words), pick(random, &words));
     }
     let map = |random: &mut Rng| {

@@ -25,8 +25,8 @@ struct Node {
     field: Option<usize>,
 }
 
-/// Called with the rules whose texts were found.
-pub(super) type Take<'t> = &'t mut dyn FnMut(&[u32]);
+/// Called with the rules whose texts were found, and whether it is sure that they stand in a value.
+pub(super) type Take<'t> = &'t mut dyn FnMut(&[u32], bool);
 
 impl Tree {
     /// A tree of no fields yet, for those that [`root`] says start there.

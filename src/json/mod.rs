@@ -5,11 +5,13 @@
 //! between those positions. Depth costs a bit, not a stack frame.
 
 mod filter;
+mod flat;
 mod pretty;
 mod scan;
 mod text;
 
 pub use filter::{FILTER_BYTES_MAX, FILTER_NAMES_MAX, Filter, FilterError};
+pub use flat::{Scalars, closing_quote, is_name, scalars};
 pub use pretty::pretty;
 pub use scan::{
     DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Member, check, elements, first, get, get_each, kind,
