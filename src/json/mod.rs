@@ -4,6 +4,7 @@
 //! ([`object`] checks the whole text and notes where each member stands), what has to be written is copied
 //! between those positions. Depth costs a bit, not a stack frame.
 
+mod block;
 mod filter;
 mod pretty;
 mod scan;
@@ -13,6 +14,6 @@ pub use filter::{FILTER_BYTES_MAX, FILTER_NAMES_MAX, Filter, FilterError};
 pub use pretty::pretty;
 pub use scan::{
     DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Member, check, elements, first, get, get_each, kind,
-    member, members, object,
+    member, members, object, string_end, value_end,
 };
 pub use text::{decode, plainest, push_string, string, unescape_into, written};
