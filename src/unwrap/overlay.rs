@@ -6,37 +6,72 @@ use crate::json::{self, Kind, Member};
 /// text: what no path touches keeps its bytes and its place.
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
-    values: String,
-    entries: Vec<Entry>,
+    /// The members that were put in, one after the other: `"key":value`.
+    text: String,
+    /// The paths as a tree. Each node stands behind its parent, and those with one parent in the order in which they
+    /// came.
+    nodes: Vec<Node>,
+    root: Children,
+}
+
+/// A part of a path.
+#[derive(Debug)]
+struct Node {
+    key: &'static str,
+    holds: Holds,
+    /// What the document has here stays.
+    yields: bool,
+    /// The document took it in.
+    is_done: bool,
+    /// The next one of the same parent.
+    next: Option<usize>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    path: &'static [&'static str],
-    value: Range<usize>,
-    yields: bool,
+enum Holds {
+    Children(Children),
+    /// A member in [`Overlay::text`].
+    Member(Range<usize>),
+    /// Nothing: what the document has here goes.
+    Nothing,
 }
 
-/// A set of entries: one bit each.
-type Mask = u128;
+/// The first and the last node below another.
+#[derive(Clone, Copy, Debug, Default)]
+struct Children {
+    first: Option<usize>,
+    last: Option<usize>,
+}
 
 impl Overlay {
     pub(super) fn clear(&mut self) {
-        self.values.clear();
-        self.entries.clear();
+        self.text.clear();
+        self.nodes.clear();
+        self.root = Children::default();
     }
 
-    /// Puts a value at `path`; `write` appends its JSON text. What the document has there is replaced.
+    /// Puts a value at `path`; `write` appends its JSON text. What the document has there is replaced. Of several values
+    /// at one path the first counts.
     pub(super) fn write(&mut self, path: &'static [&'static str], write: impl FnOnce(&mut String)) {
-        let start = self.values.len();
-        write(&mut self.values);
-        self.entries.push(Entry { path, value: start..self.values.len(), yields: false });
-        debug_assert!(self.entries.len() <= Mask::BITS as usize, "more paths than a mask has bits");
+        self.member(path, false, write);
+    }
+
+    fn member(
+        &mut self,
+        path: &'static [&'static str],
+        yields: bool,
+        write: impl FnOnce(&mut String),
+    ) {
+        let Some(key) = path.last() else { return };
+        let start = self.text.len();
+        push_key(&mut self.text, key);
+        write(&mut self.text);
+        self.put(path, Holds::Member(start..self.text.len()), yields);
     }
 
     /// Takes away what the document has at `path`.
     pub(super) fn remove(&mut self, path: &'static [&'static str]) {
-        self.write(path, |_| ());
+        self.put(path, Holds::Nothing, false);
     }
 
     /// A value that is JSON text already.
@@ -51,10 +86,7 @@ impl Overlay {
 
     /// A string, unless the document has something at `path`.
     pub(super) fn text_if_absent(&mut self, path: &'static [&'static str], value: &str) {
-        self.text(path, value);
-        if let Some(entry) = self.entries.last_mut() {
-            entry.yields = true;
-        }
+        self.member(path, true, |out| json::push_string(out, value));
     }
 
     /// An array of strings.
@@ -66,114 +98,153 @@ impl Overlay {
         self.write(path, |out| push_strings(out, values));
     }
 
+    /// Makes the node at the end of `path`.
+    fn put(&mut self, path: &'static [&'static str], holds: Holds, yields: bool) {
+        let Some((last, before)) = path.split_last() else { return };
+        let mut parent = None;
+        for key in before {
+            let known = self.called(parent, key);
+            let new = || Node::new(key, Holds::Children(Children::default()), false);
+            parent = Some(known.unwrap_or_else(|| self.add(parent, new())));
+        }
+        if self.called(parent, last).is_none() {
+            self.add(parent, Node::new(last, holds, yields));
+        }
+    }
+
+    fn add(&mut self, parent: Option<usize>, node: Node) -> usize {
+        let new = self.nodes.len();
+        self.nodes.push(node);
+        let mut children = self.children(parent);
+        match children.last.and_then(|it| self.nodes.get_mut(it)) {
+            Some(last) => last.next = Some(new),
+            None => children.first = Some(new),
+        }
+        children.last = Some(new);
+        match parent.and_then(|it| self.nodes.get_mut(it)) {
+            Some(parent) => parent.holds = Holds::Children(children),
+            None => self.root = children,
+        }
+        new
+    }
+
+    fn children(&self, parent: Option<usize>) -> Children {
+        match parent.map(|it| self.nodes.get(it).map(|it| &it.holds)) {
+            None => self.root,
+            Some(Some(Holds::Children(children))) => *children,
+            Some(_) => Children::default(),
+        }
+    }
+
+    /// The node below `parent` with this key.
+    fn called(&self, parent: Option<usize>, key: &str) -> Option<usize> {
+        // Paths that begin alike mostly come together.
+        let last = self.children(parent).last.filter(|it| self.key(*it) == key);
+        last.or_else(|| self.below(parent).find(|it| self.key(*it) == key))
+    }
+
+    fn key(&self, node: usize) -> &'static str {
+        self.nodes.get(node).map_or("", |it| it.key)
+    }
+
+    fn below(&self, parent: Option<usize>) -> impl Iterator<Item = usize> {
+        let first = self.children(parent).first;
+        std::iter::successors(first, |it| self.nodes.get(*it).and_then(|it| it.next))
+    }
+
     /// Appends to `out` the object with these members, the overlay put in.
     pub(super) fn merge<'d>(
-        &self,
+        &mut self,
         members: impl IntoIterator<Item = Member<'d>>,
         out: &mut String,
     ) {
-        let all = match self.entries.len() {
-            0 => 0,
-            len => Mask::MAX >> (Mask::BITS as usize - len.min(Mask::BITS as usize)),
-        };
-        self.merge_level(&mut members.into_iter(), 0, all, out);
+        self.merge_level(&mut members.into_iter(), None, out);
     }
 
     fn merge_level(
-        &self,
+        &mut self,
         members: &mut dyn Iterator<Item = Member<'_>>,
-        depth: usize,
-        all: Mask,
+        parent: Option<usize>,
         out: &mut String,
     ) {
         out.push('{');
         let mut comma = Comma(false);
-        let mut written: Mask = 0;
         for member in members {
-            let here = self.under(all, depth, |key| member.is(key));
-            let leaf = self.select(here, |it| it.path.len() == depth + 1);
-            let yields = here & self.select(here, |it| it.yields);
-            if here == 0
-                || (yields == here && (leaf != 0 || json::kind(member.value) != Kind::Object))
-            {
+            let Some(place) = self.below(parent).find(|it| member.is(self.key(*it))) else {
                 comma.put(out);
                 push_member(out, member.raw_key, member.value);
-                written |= here;
-            } else if leaf == 0 && json::kind(member.value) == Kind::Object && written & here == 0 {
+                continue;
+            };
+            let Some(node) = self.nodes.get(place) else { continue };
+            let is_done = node.is_done;
+            let goes_deeper = matches!(node.holds, Holds::Children(_))
+                && json::kind(member.value) == Kind::Object;
+            if !goes_deeper && self.yields(place) {
                 comma.put(out);
-                out.push('"');
-                out.push_str(member.raw_key);
-                out.push_str("\":");
-                self.merge_level(&mut json::members(member.value), depth + 1, here, out);
-                written |= here;
+                push_member(out, member.raw_key, member.value);
+                self.is_done(place);
+            } else if goes_deeper && !is_done {
+                comma.put(out);
+                push_key(out, member.raw_key);
+                self.merge_level(&mut json::members(member.value), Some(place), out);
+                self.is_done(place);
             }
             // What is left is replaced: it is written below, at the end.
         }
-        self.write_level(depth, all & !written, &mut comma, out);
+        self.write_level(parent, &mut comma, out);
         out.push('}');
     }
 
+    fn is_done(&mut self, node: usize) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.is_done = true;
+        }
+    }
+
+    /// Whether the document's value stays in the place of all that is here.
+    fn yields(&self, node: usize) -> bool {
+        match self.nodes.get(node) {
+            Some(Node { holds: Holds::Children(_), .. }) => {
+                self.below(Some(node)).all(|it| self.yields(it))
+            }
+            node => node.is_some_and(|it| it.yields),
+        }
+    }
+
+    /// Whether there is something to write.
+    fn writes(&self, node: usize) -> bool {
+        match self.nodes.get(node).map(|it| &it.holds) {
+            Some(Holds::Member(_)) => true,
+            Some(Holds::Nothing) | None => false,
+            Some(Holds::Children(_)) => self.below(Some(node)).any(|it| self.writes(it)),
+        }
+    }
+
     /// Writes the members that no part of the document took in.
-    fn write_level(&self, depth: usize, left: Mask, comma: &mut Comma, out: &mut String) {
-        // What was only taken away.
-        let mut left = left & !self.select(left, |it| it.value.is_empty());
-        while left != 0 {
-            let first = left.trailing_zeros() as usize;
-            let Some(entry) = self.entries.get(first) else { break };
-            let Some(key) = entry.path.get(depth) else { break };
-            comma.put(out);
-            out.push('"');
-            out.push_str(key);
-            out.push_str("\":");
-            let group = self.under(left, depth, |it| it == *key);
-            if entry.path.len() == depth + 1 {
-                out.push_str(self.values.get(entry.value.clone()).unwrap_or_default());
-            } else {
-                out.push('{');
-                self.write_level(depth + 1, group, &mut Comma(false), out);
-                out.push('}');
+    fn write_level(&self, parent: Option<usize>, comma: &mut Comma, out: &mut String) {
+        for place in self.below(parent) {
+            let Some(node) = self.nodes.get(place).filter(|it| !it.is_done) else { continue };
+            match &node.holds {
+                Holds::Member(member) => {
+                    comma.put(out);
+                    out.push_str(self.text.get(member.clone()).unwrap_or_default());
+                }
+                Holds::Children(_) if self.writes(place) => {
+                    comma.put(out);
+                    push_key(out, node.key);
+                    out.push('{');
+                    self.write_level(Some(place), &mut Comma(false), out);
+                    out.push('}');
+                }
+                Holds::Children(_) | Holds::Nothing => (),
             }
-            left &= !group;
         }
     }
+}
 
-    fn under(&self, of: Mask, depth: usize, key: impl Fn(&str) -> bool) -> Mask {
-        // Paths that begin alike mostly stand together, so that one comparison does for all of them.
-        let mut last: Option<(&str, bool)> = None;
-        let mut left = of;
-        let mut selected = 0;
-        while left != 0 {
-            let index = left.trailing_zeros();
-            let bit = 1 << index;
-            left &= !bit;
-            let Some(name) = self.entries.get(index as usize).and_then(|it| it.path.get(depth))
-            else {
-                continue;
-            };
-            let fits = match last {
-                Some((same, fits)) if std::ptr::eq(same, *name) => fits,
-                _ => key(name),
-            };
-            last = Some((name, fits));
-            if fits {
-                selected |= bit;
-            }
-        }
-        selected
-    }
-
-    fn select(&self, of: Mask, wanted: impl Fn(&Entry) -> bool) -> Mask {
-        let mut left = of;
-        let mut selected = 0;
-        while left != 0 {
-            let index = left.trailing_zeros();
-            let bit = 1 << index;
-            if self.entries.get(index as usize).is_some_and(&wanted) {
-                selected |= bit;
-            }
-            left &= !bit;
-        }
-        selected
+impl Node {
+    fn new(key: &'static str, holds: Holds, yields: bool) -> Self {
+        Self { key, holds, yields, is_done: false, next: None }
     }
 }
 
@@ -190,10 +261,14 @@ impl Comma {
 }
 
 pub(super) fn push_member(out: &mut String, raw_key: &str, value: &str) {
+    push_key(out, raw_key);
+    out.push_str(value);
+}
+
+fn push_key(out: &mut String, raw_key: &str) {
     out.push('"');
     out.push_str(raw_key);
     out.push_str("\":");
-    out.push_str(value);
 }
 
 pub(super) fn push_strings<'t>(out: &mut String, values: impl IntoIterator<Item = &'t str>) {
