@@ -674,7 +674,9 @@ impl Nesting {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -779,5 +781,43 @@ mod tests {
         out.clear();
         let refused = object(&more, 10, &mut out);
         assert_eq!(refused, Err(JsonError::TooManyMembers { limit: MEMBERS_MAX }));
+    }
+
+    /// What strings are made of, and what breaks them.
+    pub(in crate::json) fn pieces() -> impl Strategy<Value = String> {
+        let pieces = [
+            "\\\"",
+            "\\\\",
+            "\\n",
+            "\\/",
+            "\\u00e9",
+            "\\ud83d\\ude00",
+            "\\ud83d",
+            "é",
+            "a",
+            "/",
+            "\u{7f}",
+            "0123456789abcdef",
+        ];
+        let breaks = ["\"", "\\", "\n", "\0", "\\u12", "\\x"];
+        let piece = prop_oneof![
+            40 => prop::sample::select(pieces.to_vec()),
+            1 => prop::sample::select(breaks.to_vec()),
+        ];
+        prop::collection::vec(piece, 0..80).prop_map(|it| it.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn strings_end_where_their_plain_twin_says(inside in pieces(), more in "[\"a]{0,70}") {
+            let text = format!("{inside}{more}");
+            let (mut fast, mut plain) = (Scanner::new(&text, 1), Scanner::new(&text, 1));
+            let end = fast.string_rest();
+            prop_assert_eq!(end, plain.plain_rest());
+            if end.is_ok() {
+                prop_assert_eq!(fast.at, plain.at);
+                prop_assert_eq!(string_end(&text, 0), Some(fast.at));
+            }
+        }
     }
 }

@@ -276,6 +276,16 @@ mod tests {
         }
 
         #[test]
+        fn unescaping_agrees_with_its_plain_twin(inside in super::super::scan::tests::pieces()) {
+            let whole = format!("\"{inside}\"");
+            prop_assume!(super::super::check(&whole, 1).is_ok());
+            let (mut fast, mut plain) = (String::new(), String::new());
+            let is_whole = unescape_into(&inside, &mut fast);
+            prop_assert_eq!(is_whole, unescape_plainly(&inside, &mut plain));
+            prop_assert_eq!(fast, plain);
+        }
+
+        #[test]
         fn unescape_agrees_with_serde_json(text in any::<String>()) {
             let quoted = serde_json::to_string(&text).unwrap();
             prop_assert_eq!(string(&quoted).unwrap(), text);

@@ -4,50 +4,64 @@ use crate::json::{self, Kind, Member};
 
 /// Fields to put into a document, at paths of object keys. They are written into a copy of the document's own
 /// text: what no path touches keeps its bytes and its place.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Overlay {
     /// The members that were put in, one after the other: `"key":value`.
     text: String,
-    /// The paths as a tree. Each node stands behind its parent, and those with one parent in the order in which they
-    /// came.
+    /// The paths as a tree. The first node is the root; each other one stands behind its parent.
     nodes: Vec<Node>,
-    root: Children,
 }
 
+/// Where the root stands among the nodes. It is below none, so that as a child it means that there is none.
+const ROOT: usize = 0;
+
 /// A part of a path.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Node {
     key: &'static str,
     holds: Holds,
+    /// A member in [`Overlay::text`].
+    member: Range<usize>,
     /// What the document has here stays.
     yields: bool,
     /// The document took it in.
     is_done: bool,
-    /// The next one of the same parent.
-    next: Option<usize>,
+    /// The nodes below, in the order in which they came.
+    first: usize,
+    last: usize,
+    /// The bits of their keys: a key whose bit is missing is none of theirs.
+    bits: u64,
+    /// The next node of the same parent.
+    next: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Holds {
-    Children(Children),
-    /// A member in [`Overlay::text`].
-    Member(Range<usize>),
+    #[default]
+    Nodes,
+    Member,
     /// Nothing: what the document has here goes.
     Nothing,
 }
 
-/// The first and the last node below another.
-#[derive(Clone, Copy, Debug, Default)]
-struct Children {
-    first: Option<usize>,
-    last: Option<usize>,
+/// One of 64 bits for a key.
+fn bit(key: &str) -> u64 {
+    let byte = |it: Option<&u8>| it.map_or(0, |it| usize::from(*it));
+    let bytes = key.as_bytes();
+    1 << ((byte(bytes.first()) + 5 * byte(bytes.last()) + 11 * bytes.len()) % 64)
+}
+
+impl Default for Overlay {
+    fn default() -> Self {
+        Self { text: String::new(), nodes: vec![Node::default()] }
+    }
 }
 
 impl Overlay {
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.nodes.clear();
-        self.root = Children::default();
+        self.nodes.push(Node::default());
     }
 
     /// Puts a value at `path`; `write` appends its JSON text. What the document has there is replaced. Of several values
@@ -66,12 +80,13 @@ impl Overlay {
         let start = self.text.len();
         push_key(&mut self.text, key);
         write(&mut self.text);
-        self.put(path, Holds::Member(start..self.text.len()), yields);
+        let member = start..self.text.len();
+        self.put(path, Node { holds: Holds::Member, member, yields, ..Node::default() });
     }
 
     /// Takes away what the document has at `path`.
     pub(super) fn remove(&mut self, path: &'static [&'static str]) {
-        self.put(path, Holds::Nothing, false);
+        self.put(path, Node { holds: Holds::Nothing, ..Node::default() });
     }
 
     /// A value that is JSON text already.
@@ -98,58 +113,64 @@ impl Overlay {
         self.write(path, |out| push_strings(out, values));
     }
 
-    /// Makes the node at the end of `path`.
-    fn put(&mut self, path: &'static [&'static str], holds: Holds, yields: bool) {
+    /// Puts a node at the end of `path`.
+    fn put(&mut self, path: &'static [&'static str], node: Node) {
         let Some((last, before)) = path.split_last() else { return };
-        let mut parent = None;
+        let mut parent = ROOT;
         for key in before {
-            let known = self.called(parent, key);
-            let new = || Node::new(key, Holds::Children(Children::default()), false);
-            parent = Some(known.unwrap_or_else(|| self.add(parent, new())));
+            parent = match self.called(parent, key) {
+                ROOT => self.add(parent, Node { key, ..Node::default() }),
+                known => known,
+            };
         }
-        if self.called(parent, last).is_none() {
-            self.add(parent, Node::new(last, holds, yields));
+        if self.called(parent, last) == ROOT {
+            self.add(parent, Node { key: last, ..node });
         }
     }
 
-    fn add(&mut self, parent: Option<usize>, node: Node) -> usize {
-        let new = self.nodes.len();
+    fn add(&mut self, parent: usize, node: Node) -> usize {
+        let (new, bit) = (self.nodes.len(), bit(node.key));
         self.nodes.push(node);
-        let mut children = self.children(parent);
-        match children.last.and_then(|it| self.nodes.get_mut(it)) {
-            Some(last) => last.next = Some(new),
-            None => children.first = Some(new),
-        }
-        children.last = Some(new);
-        match parent.and_then(|it| self.nodes.get_mut(it)) {
-            Some(parent) => parent.holds = Holds::Children(children),
-            None => self.root = children,
+        let Some(parent) = self.nodes.get_mut(parent) else { return new };
+        parent.bits |= bit;
+        let before = std::mem::replace(&mut parent.last, new);
+        if before == ROOT {
+            parent.first = new;
+        } else if let Some(before) = self.nodes.get_mut(before) {
+            before.next = new;
         }
         new
     }
 
-    fn children(&self, parent: Option<usize>) -> Children {
-        match parent.map(|it| self.nodes.get(it).map(|it| &it.holds)) {
-            None => self.root,
-            Some(Some(Holds::Children(children))) => *children,
-            Some(_) => Children::default(),
-        }
-    }
-
-    /// The node below `parent` with this key.
-    fn called(&self, parent: Option<usize>, key: &str) -> Option<usize> {
+    /// The node below `parent` with this key, or [`ROOT`].
+    fn called(&self, parent: usize, key: &str) -> usize {
+        let Some(node) = self.nodes.get(parent).filter(|it| it.bits & bit(key) != 0) else {
+            return ROOT;
+        };
         // Paths that begin alike mostly come together.
-        let last = self.children(parent).last.filter(|it| self.key(*it) == key);
-        last.or_else(|| self.below(parent).find(|it| self.key(*it) == key))
+        if self.nodes.get(node.last).is_some_and(|it| it.key == key) {
+            return node.last;
+        }
+        self.below(parent).find(|(_, it)| it.key == key).map_or(ROOT, |(place, _)| place)
     }
 
-    fn key(&self, node: usize) -> &'static str {
-        self.nodes.get(node).map_or("", |it| it.key)
+    /// The node below `parent` that a member of the document belongs to, or [`ROOT`].
+    fn place_of(&self, parent: usize, member: &Member<'_>) -> usize {
+        let bits = self.nodes.get(parent).map_or(0, |it| it.bits);
+        if bits & bit(member.raw_key) == 0 && !member.raw_key.contains('\\') {
+            return ROOT;
+        }
+        self.below(parent).find(|(_, it)| member.is(it.key)).map_or(ROOT, |(place, _)| place)
     }
 
-    fn below(&self, parent: Option<usize>) -> impl Iterator<Item = usize> {
-        let first = self.children(parent).first;
-        std::iter::successors(first, |it| self.nodes.get(*it).and_then(|it| it.next))
+    fn below(&self, parent: usize) -> impl Iterator<Item = (usize, &Node)> {
+        let mut next = self.nodes.get(parent).map_or(ROOT, |it| it.first);
+        std::iter::from_fn(move || {
+            let place = next;
+            let node = self.nodes.get(place).filter(|_| place != ROOT)?;
+            next = node.next;
+            Some((place, node))
+        })
     }
 
     /// Appends to `out` the object with these members, the overlay put in.
@@ -158,35 +179,34 @@ impl Overlay {
         members: impl IntoIterator<Item = Member<'d>>,
         out: &mut String,
     ) {
-        self.merge_level(&mut members.into_iter(), None, out);
+        self.merge_level(&mut members.into_iter(), ROOT, out);
     }
 
     fn merge_level(
         &mut self,
         members: &mut dyn Iterator<Item = Member<'_>>,
-        parent: Option<usize>,
+        parent: usize,
         out: &mut String,
     ) {
         out.push('{');
         let mut comma = Comma(false);
         for member in members {
-            let Some(place) = self.below(parent).find(|it| member.is(self.key(*it))) else {
+            let place = self.place_of(parent, &member);
+            let Some(node) = self.nodes.get(place).filter(|_| place != ROOT) else {
                 comma.put(out);
                 push_member(out, member.raw_key, member.value);
                 continue;
             };
-            let Some(node) = self.nodes.get(place) else { continue };
-            let is_done = node.is_done;
-            let goes_deeper = matches!(node.holds, Holds::Children(_))
-                && json::kind(member.value) == Kind::Object;
-            if !goes_deeper && self.yields(place) {
+            let goes_deeper =
+                node.holds == Holds::Nodes && json::kind(member.value) == Kind::Object;
+            if !goes_deeper && self.yields(place, node) {
                 comma.put(out);
                 push_member(out, member.raw_key, member.value);
                 self.is_done(place);
-            } else if goes_deeper && !is_done {
+            } else if goes_deeper && !node.is_done {
                 comma.put(out);
                 push_key(out, member.raw_key);
-                self.merge_level(&mut json::members(member.value), Some(place), out);
+                self.merge_level(&mut json::members(member.value), place, out);
                 self.is_done(place);
             }
             // What is left is replaced: it is written below, at the end.
@@ -195,56 +215,47 @@ impl Overlay {
         out.push('}');
     }
 
-    fn is_done(&mut self, node: usize) {
-        if let Some(node) = self.nodes.get_mut(node) {
+    fn is_done(&mut self, place: usize) {
+        if let Some(node) = self.nodes.get_mut(place) {
             node.is_done = true;
         }
     }
 
     /// Whether the document's value stays in the place of all that is here.
-    fn yields(&self, node: usize) -> bool {
-        match self.nodes.get(node) {
-            Some(Node { holds: Holds::Children(_), .. }) => {
-                self.below(Some(node)).all(|it| self.yields(it))
-            }
-            node => node.is_some_and(|it| it.yields),
+    fn yields(&self, place: usize, node: &Node) -> bool {
+        match node.holds {
+            Holds::Nodes => self.below(place).all(|(place, node)| self.yields(place, node)),
+            Holds::Member | Holds::Nothing => node.yields,
         }
     }
 
     /// Whether there is something to write.
-    fn writes(&self, node: usize) -> bool {
-        match self.nodes.get(node).map(|it| &it.holds) {
-            Some(Holds::Member(_)) => true,
-            Some(Holds::Nothing) | None => false,
-            Some(Holds::Children(_)) => self.below(Some(node)).any(|it| self.writes(it)),
+    fn writes(&self, place: usize, node: &Node) -> bool {
+        match node.holds {
+            Holds::Member => true,
+            Holds::Nothing => false,
+            Holds::Nodes => self.below(place).any(|(place, node)| self.writes(place, node)),
         }
     }
 
     /// Writes the members that no part of the document took in.
-    fn write_level(&self, parent: Option<usize>, comma: &mut Comma, out: &mut String) {
-        for place in self.below(parent) {
-            let Some(node) = self.nodes.get(place).filter(|it| !it.is_done) else { continue };
-            match &node.holds {
-                Holds::Member(member) => {
+    fn write_level(&self, parent: usize, comma: &mut Comma, out: &mut String) {
+        for (place, node) in self.below(parent).filter(|(_, it)| !it.is_done) {
+            match node.holds {
+                Holds::Member => {
                     comma.put(out);
-                    out.push_str(self.text.get(member.clone()).unwrap_or_default());
+                    out.push_str(self.text.get(node.member.clone()).unwrap_or_default());
                 }
-                Holds::Children(_) if self.writes(place) => {
+                Holds::Nodes if self.writes(place, node) => {
                     comma.put(out);
                     push_key(out, node.key);
                     out.push('{');
-                    self.write_level(Some(place), &mut Comma(false), out);
+                    self.write_level(place, &mut Comma(false), out);
                     out.push('}');
                 }
-                Holds::Children(_) | Holds::Nothing => (),
+                Holds::Nodes | Holds::Nothing => (),
             }
         }
-    }
-}
-
-impl Node {
-    fn new(key: &'static str, holds: Holds, yields: bool) -> Self {
-        Self { key, holds, yields, is_done: false, next: None }
     }
 }
 
