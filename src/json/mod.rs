@@ -4,6 +4,7 @@
 //! ([`object`] checks the whole text and notes where each member stands), what has to be written is copied
 //! between those positions. Depth costs a bit, not a stack frame.
 
+mod block;
 mod filter;
 mod flat;
 mod pretty;
@@ -15,6 +16,6 @@ pub use flat::{Scalars, closing_quote, is_name, scalars};
 pub use pretty::pretty;
 pub use scan::{
     DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Member, check, elements, first, get, get_each, kind,
-    member, members, object,
+    member, members, object, string_end, value_end,
 };
 pub use text::{decode, plainest, push_string, string, unescape_into, written};

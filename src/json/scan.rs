@@ -1,14 +1,12 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use thiserror::Error;
 
-use super::text;
+use super::{block, text};
 
-/// Deepest nesting that can be asked for. Each level costs a bit.
+/// Deepest nesting that can be asked for. Each level costs a bit. Jackson, which Elasticsearch parses with, stops at
+/// 1,000 (`StreamReadConstraints.DEFAULT_MAX_DEPTH`, jackson-core 2.15).
 pub const DEPTH_MAX: usize = 1 << 20;
-/// Levels that cost no allocation. Jackson, which Elasticsearch parses with, stops at 1,000
-/// (`StreamReadConstraints.DEFAULT_MAX_DEPTH`, jackson-core 2.15).
-const DEPTH_BITS: usize = 1024;
 /// Most members that [`object`] notes: they cost 32 bytes each, so that a body of tiny members would grow six
 /// times. Elasticsearch indexes 1,000 fields by default (`index.mapping.total_fields.limit`).
 pub const MEMBERS_MAX: usize = 65_536;
@@ -30,15 +28,21 @@ impl<'a> Member<'a> {
     }
 
     /// Whether the decoded key is `name`. A key may be written with escapes to hide from a plain comparison.
+    #[inline]
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
-        if self.raw_key == name {
-            return true;
+        // What differs in its first character does not begin with an escape.
+        let first = self.raw_key.as_bytes().first();
+        if first != name.as_bytes().first() && first != Some(&b'\\') {
+            return false;
         }
         // An escape is longer than what it stands for.
-        self.raw_key.len() > name.len()
-            && self.raw_key.contains('\\')
-            && self.key().is_some_and(|key| key == name)
+        self.raw_key == name || self.raw_key.len() > name.len() && self.is_escaped(name)
+    }
+
+    #[inline(never)]
+    fn is_escaped(&self, name: &str) -> bool {
+        self.raw_key.contains('\\') && self.key().is_some_and(|key| key == name)
     }
 }
 
@@ -138,7 +142,8 @@ pub fn object<'a>(
         return Ok(1);
     }
     loop {
-        let raw_key = scanner.key()?;
+        let key = scanner.key()?;
+        let raw_key = text.get(key).unwrap_or_default();
         let start = scanner.at;
         scanner.value(2)?;
         if out.len() == MEMBERS_MAX {
@@ -174,6 +179,19 @@ pub fn members(object_text: &str) -> Members<'_> {
 /// Goes through the elements of an array that was checked before; none for any other value.
 pub fn elements(array_text: &str) -> Elements<'_> {
     Elements { checked: Checked::open(array_text, b'[') }
+}
+
+/// Behind the value that begins at `at` in a text that was checked before.
+#[must_use]
+pub fn value_end(text: &str, at: usize) -> Option<usize> {
+    Checked { text, at }.end(at)
+}
+
+/// Behind the string whose inside begins at `at` in a text that was checked before.
+#[inline]
+#[must_use]
+pub fn string_end(text: &str, at: usize) -> Option<usize> {
+    Checked { text, at }.string_end(at)
 }
 
 /// The value of the last member called `name` of an object that was checked before.
@@ -324,15 +342,25 @@ impl<'a> Checked<'a> {
     /// Behind the quote that closes the string whose inside begins at `at`.
     #[inline]
     fn string_end(&self, mut at: usize) -> Option<usize> {
-        loop {
-            let rest = self.text.as_bytes().get(at..)?;
-            at += text::unquoted_len(rest);
-            match self.byte(at)? {
+        let bytes = self.text.as_bytes();
+        while let Some(lane) = bytes.get(at..)?.first_chunk() {
+            let [quotes, stops] = block::quotes(lane);
+            let first = stops & stops.wrapping_neg();
+            if quotes & first != 0 {
+                return Some(at + first.trailing_zeros() as usize + 1);
+            }
+            // What stands behind a backslash is no quote that closes.
+            at += if first == 0 { block::LANE } else { first.trailing_zeros() as usize + 2 };
+        }
+        let mut rest = bytes.iter().enumerate().skip(at);
+        while let Some((at, byte)) = rest.next() {
+            match byte {
                 b'"' => return Some(at + 1),
-                // What stands behind it is no quote that closes.
-                _ => at += 2,
+                b'\\' => _ = rest.next(),
+                _ => (),
             }
         }
+        None
     }
 }
 
@@ -349,6 +377,7 @@ struct Scanner<'a> {
     at: usize,
     depth_max: usize,
     deepest: usize,
+    open: Nesting,
 }
 
 impl<'a> Scanner<'a> {
@@ -359,6 +388,7 @@ impl<'a> Scanner<'a> {
             at: 0,
             depth_max: depth_max.min(DEPTH_MAX),
             deepest: 0,
+            open: Nesting::default(),
         }
     }
 
@@ -380,7 +410,16 @@ impl<'a> Scanner<'a> {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
+    #[inline]
     fn blanks(&mut self) {
+        // Most shippers write none.
+        if self.peek().is_some_and(|it| it <= b' ') {
+            self.some_blanks();
+        }
+    }
+
+    #[inline(never)]
+    fn some_blanks(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
         }
@@ -394,44 +433,49 @@ impl<'a> Scanner<'a> {
         Err(JsonError::Unexpected { at: self.at })
     }
 
-    /// Reads `"key" :` and the blanks after it; the cursor then stands on the value.
-    fn key(&mut self) -> Result<&'a str, JsonError> {
+    /// Reads `"key" :` and the blanks after it; the cursor then stands on the value. Where the key stands.
+    #[inline]
+    fn key(&mut self) -> Result<Range<usize>, JsonError> {
         if self.next()? != b'"' {
             return Err(self.unexpected_before());
         }
         let start = self.at;
         self.string_rest()?;
-        let raw_key = self.text.get(start..self.at - 1).unwrap_or_default();
+        let end = self.at - 1;
         self.blanks();
         if self.next()? != b':' {
             return Err(self.unexpected_before());
         }
         self.blanks();
-        Ok(raw_key)
+        Ok(start..end)
     }
 
     /// Reads one value that stands at nesting level `level` when it is an array or an object.
+    #[inline]
     fn value(&mut self, level: usize) -> Result<(), JsonError> {
-        // Most values are texts, and what keeps track of nesting is large.
         if self.peek() == Some(b'"') {
             self.at += 1;
             return self.string_rest();
         }
-        let mut open = Nesting::default();
+        self.any_value(level)
+    }
+
+    fn any_value(&mut self, level: usize) -> Result<(), JsonError> {
         loop {
             // One value starts here.
             match self.next()? {
+                b'"' => self.string_rest()?,
                 opening @ (b'{' | b'[') => {
-                    if level + open.len > self.depth_max {
+                    if level + self.open.len > self.depth_max {
                         return Err(JsonError::TooDeep { limit: self.depth_max, at: self.at - 1 });
                     }
                     let is_object = opening == b'{';
-                    open.push(is_object);
-                    self.deepest = self.deepest.max(level + open.len - 1);
+                    self.open.push(is_object);
+                    self.deepest = self.deepest.max(level + self.open.len - 1);
                     self.blanks();
                     if self.peek() == Some(if is_object { b'}' } else { b']' }) {
                         self.at += 1;
-                        open.pop();
+                        self.open.pop();
                     } else {
                         if is_object {
                             self.key()?;
@@ -439,7 +483,6 @@ impl<'a> Scanner<'a> {
                         continue;
                     }
                 }
-                b'"' => self.string_rest()?,
                 b't' => self.word("rue")?,
                 b'f' => self.word("alse")?,
                 b'n' => self.word("ull")?,
@@ -448,7 +491,7 @@ impl<'a> Scanner<'a> {
             }
             // One value ends here: close what it closes, or go on to its sibling.
             loop {
-                let Some(in_object) = open.last() else { return Ok(()) };
+                let Some(in_object) = self.open.last() else { return Ok(()) };
                 self.blanks();
                 match self.next()? {
                     b',' => {
@@ -458,8 +501,8 @@ impl<'a> Scanner<'a> {
                         }
                         break;
                     }
-                    b'}' if in_object => open.pop(),
-                    b']' if !in_object => open.pop(),
+                    b'}' if in_object => self.open.pop(),
+                    b']' if !in_object => self.open.pop(),
                     _ => return Err(self.unexpected_before()),
                 }
             }
@@ -515,68 +558,125 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads to behind the closing quote.
+    #[inline]
     fn string_rest(&mut self) -> Result<(), JsonError> {
+        while let Some(lane) = self.bytes.get(self.at..).and_then(|it| it.first_chunk()) {
+            let [quotes, stops] = block::stops(lane);
+            let first = stops & stops.wrapping_neg();
+            if quotes & first != 0 {
+                self.at += first.trailing_zeros() as usize + 1;
+                return Ok(());
+            }
+            if first != 0 {
+                break;
+            }
+            self.at += block::LANE;
+        }
+        self.escaped_rest()
+    }
+
+    /// The same where the string has escapes, is wrong, or the text ends soon.
+    #[inline(never)]
+    fn escaped_rest(&mut self) -> Result<(), JsonError> {
+        let mut is_escaped = false;
+        while let Some(bytes) = self.bytes.get(self.at..).and_then(|it| it.first_chunk()) {
+            let found = block::block(bytes);
+            let escaped = block::escaped(found.backslashes, &mut is_escaped);
+            let ends = found.quotes & !escaped;
+            let first_end = ends & ends.wrapping_neg();
+            let inside = first_end.wrapping_sub(1);
+            // Most escapes are of quotes and backslashes: the event is JSON itself.
+            let mut others =
+                (found.controls | escaped & !(found.quotes | found.backslashes)) & inside;
+            let start = self.at;
+            while others != 0 {
+                self.at = start + others.trailing_zeros() as usize;
+                if found.controls & others & others.wrapping_neg() != 0 {
+                    return Err(JsonError::Unexpected { at: self.at });
+                }
+                self.escape_rest()?;
+                others &= others - 1;
+            }
+            if first_end != 0 {
+                self.at = start + first_end.trailing_zeros() as usize + 1;
+                return Ok(());
+            }
+            self.at = start + block::BLOCK;
+        }
+        if is_escaped {
+            self.escape_rest()?;
+        }
+        self.plain_rest()
+    }
+
+    /// The plain twin of [`Self::string_rest`].
+    fn plain_rest(&mut self) -> Result<(), JsonError> {
         loop {
-            self.at += text::plain_len(self.bytes.get(self.at..).unwrap_or_default());
             match self.next()? {
                 b'"' => return Ok(()),
-                b'\\' => match self.next()? {
-                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => (),
-                    b'u' => {
-                        for _ in 0..4 {
-                            if !self.next()?.is_ascii_hexdigit() {
-                                return Err(self.unexpected_before());
-                            }
-                        }
-                    }
-                    _ => return Err(self.unexpected_before()),
-                },
-                _ => return Err(self.unexpected_before()),
+                b'\\' => self.escape_rest()?,
+                0..0x20 => return Err(self.unexpected_before()),
+                _ => (),
             }
+        }
+    }
+
+    /// Reads what stands behind a backslash.
+    fn escape_rest(&mut self) -> Result<(), JsonError> {
+        match self.next()? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(()),
+            b'u' => {
+                for _ in 0..4 {
+                    if !self.next()?.is_ascii_hexdigit() {
+                        return Err(self.unexpected_before());
+                    }
+                }
+                Ok(())
+            }
+            _ => Err(self.unexpected_before()),
         }
     }
 }
 
 /// Which of the open brackets are objects: one bit a level, so that hostile depth costs no stack.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Nesting {
-    bits: [u64; DEPTH_BITS / 64],
+    /// The innermost 64 levels, the last one lowest.
+    word: u64,
+    /// Those further out.
     more: Vec<u64>,
     len: usize,
 }
 
 impl Nesting {
+    #[inline]
     fn push(&mut self, is_object: bool) {
-        let (index, bit) = (self.len / 64, 1 << (self.len % 64));
-        if index >= self.bits.len() + self.more.len() {
-            self.more.push(0);
+        if self.len > 0 && self.len.is_multiple_of(64) {
+            self.more.push(self.word);
         }
-        let word = match index.checked_sub(self.bits.len()) {
-            None => self.bits.get_mut(index),
-            Some(index) => self.more.get_mut(index),
-        };
-        if let Some(word) = word {
-            *word = if is_object { *word | bit } else { *word & !bit };
-        }
+        self.word = self.word << 1 | u64::from(is_object);
         self.len += 1;
     }
 
+    #[inline]
     fn pop(&mut self) {
         self.len = self.len.saturating_sub(1);
+        self.word >>= 1;
+        if self.len > 0 && self.len.is_multiple_of(64) {
+            self.word = self.more.pop().unwrap_or_default();
+        }
     }
 
+    #[inline]
     fn last(&self) -> Option<bool> {
-        let top = self.len.checked_sub(1)?;
-        let word = match (top / 64).checked_sub(self.bits.len()) {
-            None => self.bits.get(top / 64),
-            Some(index) => self.more.get(index),
-        };
-        word.map(|word| word & (1 << (top % 64)) != 0)
+        (self.len > 0).then_some(self.word & 1 == 1)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -681,5 +781,43 @@ mod tests {
         out.clear();
         let refused = object(&more, 10, &mut out);
         assert_eq!(refused, Err(JsonError::TooManyMembers { limit: MEMBERS_MAX }));
+    }
+
+    /// What strings are made of, and what breaks them.
+    pub(in crate::json) fn pieces() -> impl Strategy<Value = String> {
+        let pieces = [
+            "\\\"",
+            "\\\\",
+            "\\n",
+            "\\/",
+            "\\u00e9",
+            "\\ud83d\\ude00",
+            "\\ud83d",
+            "é",
+            "a",
+            "/",
+            "\u{7f}",
+            "0123456789abcdef",
+        ];
+        let breaks = ["\"", "\\", "\n", "\0", "\\u12", "\\x"];
+        let piece = prop_oneof![
+            40 => prop::sample::select(pieces.to_vec()),
+            1 => prop::sample::select(breaks.to_vec()),
+        ];
+        prop::collection::vec(piece, 0..80).prop_map(|it| it.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn strings_end_where_their_plain_twin_says(inside in pieces(), more in "[\"a]{0,70}") {
+            let text = format!("{inside}{more}");
+            let (mut fast, mut plain) = (Scanner::new(&text, 1), Scanner::new(&text, 1));
+            let end = fast.string_rest();
+            prop_assert_eq!(end, plain.plain_rest());
+            if end.is_ok() {
+                prop_assert_eq!(fast.at, plain.at);
+                prop_assert_eq!(string_end(&text, 0), Some(fast.at));
+            }
+        }
     }
 }

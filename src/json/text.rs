@@ -1,52 +1,21 @@
 use std::borrow::Cow;
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
+use super::block;
 
 /// How many bytes at the start of `bytes` a JSON string can hold as they are: up to the first quote, backslash
-/// or control character. Eight bytes a step, because this is where most of the time of a large body goes.
+/// or control character.
 #[inline]
 pub(super) fn plain_len(bytes: &[u8]) -> usize {
     let mut at = 0;
-    for chunk in bytes.chunks_exact(8) {
-        let Ok(array) = <[u8; 8]>::try_from(chunk) else { break };
-        let word = u64::from_le_bytes(array);
-        let stops = equal(word, b'"') | equal(word, b'\\') | below_space(word);
+    while let Some(lane) = bytes.get(at..).and_then(|it| it.first_chunk()) {
+        let [_, stops] = block::stops(lane);
         if stops != 0 {
-            // The lowest flagged byte is exact; only flags above a true one can be false.
-            return at + (stops.trailing_zeros() / 8) as usize;
+            return at + stops.trailing_zeros() as usize;
         }
-        at += 8;
+        at += block::LANE;
     }
     let rest = bytes.get(at..).unwrap_or_default();
     at + rest.iter().position(|&it| it == b'"' || it == b'\\' || it < 0x20).unwrap_or(rest.len())
-}
-
-/// The same up to the first quote or backslash, for what is known to hold no control characters.
-#[inline]
-pub(super) fn unquoted_len(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    for chunk in bytes.chunks_exact(8) {
-        let Ok(array) = <[u8; 8]>::try_from(chunk) else { break };
-        let word = u64::from_le_bytes(array);
-        let stops = equal(word, b'"') | equal(word, b'\\');
-        if stops != 0 {
-            return at + (stops.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..).unwrap_or_default();
-    at + rest.iter().position(|&it| it == b'"' || it == b'\\').unwrap_or(rest.len())
-}
-
-#[inline]
-fn equal(word: u64, byte: u8) -> u64 {
-    let different = word ^ (ONES * u64::from(byte));
-    different.wrapping_sub(ONES) & !different & HIGHS
-}
-
-fn below_space(word: u64) -> u64 {
-    word.wrapping_sub(ONES * 0x20) & !word & HIGHS
 }
 
 /// Decodes the escapes of `raw`, the inside of a checked JSON string. Borrows when there is none; `None` for
@@ -56,7 +25,7 @@ pub fn decode(raw: &str) -> Option<Cow<'_, str>> {
     if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
         return Some(Cow::Borrowed(raw));
     }
-    let mut out = String::with_capacity(raw.len());
+    let mut out = String::new();
     unescape_into(raw, &mut out).then_some(Cow::Owned(out))
 }
 
@@ -69,6 +38,20 @@ pub fn string(value: &str) -> Option<Cow<'_, str>> {
 /// Appends the decoded inside of a checked JSON string to `out`. False, with `out` cut short, where an escape
 /// names half a surrogate pair.
 pub fn unescape_into(raw: &str, out: &mut String) -> bool {
+    if !out.is_empty() || raw.len() < block::BLOCK {
+        return unescape_plainly(raw, out);
+    }
+    let mut unescaped = Unescaped { bytes: std::mem::take(out).into_bytes(), len: 0 };
+    unescaped.bytes.resize(raw.len() + block::LANE, 0);
+    let is_whole = unescaped.write(raw).is_some();
+    unescaped.bytes.truncate(unescaped.len);
+    // Every piece of it was a text.
+    String::from_utf8(unescaped.bytes).map(|it| *out = it).is_ok() && is_whole
+}
+
+/// The plain twin of [`unescape_into`].
+fn unescape_plainly(raw: &str, out: &mut String) -> bool {
+    out.reserve(raw.len());
     let mut rest = raw;
     while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
         let (plain, escape) = rest.split_at(at);
@@ -79,6 +62,60 @@ pub fn unescape_into(raw: &str, out: &mut String) -> bool {
     }
     out.push_str(rest);
     true
+}
+
+/// What was unescaped so far: the first `len` bytes. Behind them is room for all that can come and for a lane more, so
+/// that lanes are written whole, whatever of them counts.
+struct Unescaped {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Unescaped {
+    /// `None` at half a surrogate pair.
+    fn write(&mut self, raw: &str) -> Option<()> {
+        let bytes = raw.as_bytes();
+        let mut at = 0;
+        while let Some(lane) = bytes.get(at..).and_then(|it| it.first_chunk()) {
+            self.bytes.get_mut(self.len..)?.first_chunk_mut()?.clone_from(lane);
+            let backslashes = block::backslashes(lane);
+            if backslashes == 0 {
+                at += block::LANE;
+                self.len += block::LANE;
+                continue;
+            }
+            let plain = backslashes.trailing_zeros() as usize;
+            at += plain;
+            self.len += plain;
+            at += self.escape(raw, at)?;
+        }
+        while let Some(&byte) = bytes.get(at) {
+            if byte == b'\\' {
+                at += self.escape(raw, at)?;
+            } else {
+                *self.bytes.get_mut(self.len)? = byte;
+                self.len += 1;
+                at += 1;
+            }
+        }
+        Some(())
+    }
+
+    /// Writes what the escape at `at` stands for; gives the bytes that it took.
+    #[inline]
+    fn escape(&mut self, raw: &str, at: usize) -> Option<usize> {
+        let rest = self.bytes.get_mut(self.len..)?;
+        let byte = *raw.as_bytes().get(at + 1)?;
+        if matches!(byte, b'"' | b'\\' | b'/') {
+            *rest.first_mut()? = byte;
+            self.len += 1;
+            return Some(2);
+        }
+        let (decoded, len) = escape_at(raw.get(at..)?)?;
+        // An escape is longer than what it stands for.
+        self.len += decoded.encode_utf8(rest.get_mut(..4)?).len();
+        Some(len)
+    }
 }
 
 /// A checked JSON text with as few escapes as can be: its strings are written as [`written`] writes them. `None` where
@@ -236,6 +273,16 @@ mod tests {
             push_string(&mut out, &text);
             prop_assert_eq!(&serde_json::from_str::<String>(&out).unwrap(), &text);
             prop_assert_eq!(string(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn unescaping_agrees_with_its_plain_twin(inside in super::super::scan::tests::pieces()) {
+            let whole = format!("\"{inside}\"");
+            prop_assume!(super::super::check(&whole, 1).is_ok());
+            let (mut fast, mut plain) = (String::new(), String::new());
+            let is_whole = unescape_into(&inside, &mut fast);
+            prop_assert_eq!(is_whole, unescape_plainly(&inside, &mut plain));
+            prop_assert_eq!(fast, plain);
         }
 
         #[test]

@@ -1,5 +1,6 @@
-use std::{borrow::Cow, collections::HashSet};
+use std::borrow::Cow;
 
+use foldhash::{HashSet, HashSetExt};
 use serde::Deserialize;
 
 use super::{

@@ -331,51 +331,12 @@ impl<'t, 'o> Walk<'t, 'o> {
 
     /// Goes behind the value here.
     fn skip(&mut self) {
-        let mut open = 0_usize;
-        loop {
-            match self.peek() {
-                None => return,
-                Some(b'"') => self.string(),
-                Some(b'{' | b'[') => {
-                    open += 1;
-                    self.at += 1;
-                }
-                Some(b'}' | b']') => {
-                    open = open.saturating_sub(1);
-                    self.at += 1;
-                }
-                // Between brackets, commas and colons may as well be parts of a word.
-                Some(_) => self.word(),
-            }
-            if open == 0 {
-                return;
-            }
-        }
-    }
-
-    fn word(&mut self) {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let ends = |it: &u8| {
-            matches!(it, b',' | b']' | b'}' | b'{' | b'[' | b'"' | b' ' | b'\t' | b'\r' | b'\n')
-        };
-        self.at += rest.iter().position(ends).unwrap_or(rest.len()).max(1);
+        self.at = json::value_end(self.text, self.at).unwrap_or(self.text.len());
     }
 
     /// Goes behind the string here.
     fn string(&mut self) {
-        self.at += 1;
-        loop {
-            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-            let Some(plain) = memchr::memchr2(b'"', b'\\', rest) else {
-                self.at = self.text.len();
-                return;
-            };
-            if rest.get(plain) == Some(&b'"') {
-                self.at += plain + 1;
-                return;
-            }
-            self.at += plain + 2;
-        }
+        self.at = json::string_end(self.text, self.at + 1).unwrap_or(self.text.len());
     }
 
     fn comma(&mut self) -> bool {

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, net::IpAddr};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil::DateTime};
 
 use super::{
     Found, Labels, Settings, TAG_BODY_TEXT, TAG_FROM_CONTAINER, TAG_FUTURE, TAG_REDUCED,
@@ -22,6 +22,9 @@ const KEYWORD_BYTES_MAX: usize = 8191;
 const IMAGES_MAX: usize = 64;
 /// How far an event's time may be ahead of ours before we trust the envelope's instead.
 const FUTURE_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// Where timestamps count from.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// The members of a document that stay in it.
 pub(super) struct Stays<'a> {
@@ -202,19 +205,38 @@ pub(super) fn when(event: &AuditEvent<'_>, way: &Way<'_>, now: Timestamp) -> Whe
 /// A time as it is written, if Elasticsearch reads it so (`strict_date_optional_time`), else in a form that it
 /// does read; `None` if it is no time.
 fn readable(text: &str) -> Option<(Timestamp, Cow<'_, str>)> {
-    let at: Timestamp = text.parse().ok()?;
-    if at.as_second() < 0 {
-        return None;
-    }
-    let shape: String = text.chars().map(|it| if it.is_ascii_digit() { '0' } else { it }).collect();
-    let fraction = shape.strip_prefix("0000-00-00T00:00:00").and_then(|it| it.strip_suffix('Z'));
-    let strict = match fraction.map(|it| it.strip_prefix('.').unwrap_or(it)) {
-        Some(digits) => {
-            digits.len() <= 9 && digits.bytes().all(|it| it == b'0') && !text.contains(":60")
+    let (at, text) = match strict(text) {
+        Some(at) => (at, Cow::Borrowed(text)),
+        None => {
+            let at: Timestamp = text.parse().ok()?;
+            (at, Cow::Owned(at.to_string()))
         }
-        None => false,
     };
-    Some((at, if strict { Cow::Borrowed(text) } else { Cow::Owned(at.to_string()) }))
+    (at.as_second() >= 0).then_some((at, text))
+}
+
+/// A time as the API server writes it: `2026-03-01T12:00:00Z`, with up to nine digits more.
+fn strict(text: &str) -> Option<Timestamp> {
+    let (whole, fraction) = text.strip_suffix('Z')?.split_at_checked(19)?;
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2] =
+        whole.as_bytes()
+    else {
+        return None;
+    };
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| i32::from(byte - b'0'));
+    let two = |tens, ones| i8::try_from(digit(tens)? * 10 + digit(ones)?).ok();
+    let year = i16::from(two(y1, y2)?) * 100 + i16::from(two(y3, y4)?);
+    let nanos = match fraction.strip_prefix('.') {
+        Some(digits) if (1..=9).contains(&digits.len()) => {
+            let padded = digits.bytes().chain(std::iter::repeat(b'0')).take(9);
+            padded.map(digit).try_fold(0, |sum, digit| Some(sum * 10 + digit?))?
+        }
+        None if fraction.is_empty() => 0,
+        _ => return None,
+    };
+    let (hour, minute, second) = (two(h1, h2)?, two(n1, n2)?, two(s1, s2)?);
+    let at = DateTime::new(year, two(m1, m2)?, two(d1, d2)?, hour, minute, second, nanos).ok()?;
+    Timestamp::from_duration(at.duration_since(EPOCH)).ok()
 }
 
 /// `@timestamp` is the event's own, digit for digit: CloudWatch and Filebeat cut theirs to seconds.
@@ -268,7 +290,7 @@ fn event_fields(event: &AuditEvent<'_>, overlay: &mut Overlay) {
 pub(crate) fn event_id(event: &AuditEvent<'_>) -> Option<String> {
     let audit_id = event.audit_id.as_deref().filter(|it| !it.is_empty())?;
     Some(match event.stage.as_deref() {
-        Some(stage) => format!("{audit_id}/{stage}"),
+        Some(stage) => [audit_id, "/", stage].concat(),
         None => audit_id.to_owned(),
     })
 }
@@ -319,29 +341,26 @@ pub(crate) fn types(event: &AuditEvent<'_>) -> impl Iterator<Item = &'static str
 }
 
 fn user(event: &AuditEvent<'_>, overlay: &mut Overlay) {
-    let filled = |text: &Option<Cow<'_, str>>| -> Option<String> {
-        text.as_deref().filter(|it| !it.is_empty()).map(|it| cut(it).to_owned())
-    };
-    let (name, id, effective) =
-        (filled(&event.user_name), filled(&event.user_uid), filled(&event.impersonated_user));
-    if let Some(name) = &name {
+    let [name, id, effective] = [&event.user_name, &event.user_uid, &event.impersonated_user]
+        .map(|text| text.as_deref().filter(|it| !it.is_empty()).map(cut));
+    if let Some(name) = name {
         overlay.text(&["user", "name"], name);
         if name.split_once('@').is_some_and(|(_, domain)| domain.contains('.')) {
             overlay.text(&["user", "email"], name);
         }
     }
-    if let Some(id) = &id {
+    if let Some(id) = id {
         overlay.text(&["user", "id"], id);
     }
     if !event.user_groups.is_empty() {
         overlay.texts(&["user", "roles"], event.user_groups.iter().map(|it| cut(it)));
     }
-    if let Some(effective) = &effective {
+    if let Some(effective) = effective {
         overlay.text(&["user", "effective", "name"], effective);
     }
     let mut related: Vec<&str> = Vec::new();
-    for one in [&name, &id, &effective].into_iter().flatten() {
-        if !related.contains(&one.as_str()) {
+    for one in [name, id, effective].into_iter().flatten() {
+        if !related.contains(&one) {
             related.push(one);
         }
     }

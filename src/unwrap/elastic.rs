@@ -5,7 +5,10 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::gke::{self, Object};
+use super::{
+    gke::{self, Object},
+    root::Root,
+};
 use crate::{
     event::AuditEvent,
     json::{self, Kind, Member},
@@ -24,6 +27,11 @@ pub(super) enum Schema {
 
 /// Categories of Azure's control plane logs that are audit events; the second is the first without reads.
 const AZURE_CATEGORIES: [&str; 2] = ["kube-audit", "kube-audit-admin"];
+
+/// Whether a closer look is worth it: what the integrations write stands below one of these, or in keys that are paths.
+pub(super) fn may_have_schema(root: &Root<'_>) -> bool {
+    root.has_dots || [root.aws, root.gcp, root.azure].iter().any(Option::is_some)
+}
 
 /// Which integration wrote the document, if it is of an audit event of Kubernetes.
 pub(super) fn schema(members: &[Member<'_>]) -> Option<Schema> {

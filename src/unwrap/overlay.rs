@@ -4,39 +4,89 @@ use crate::json::{self, Kind, Member};
 
 /// Fields to put into a document, at paths of object keys. They are written into a copy of the document's own
 /// text: what no path touches keeps its bytes and its place.
-#[derive(Debug, Default)]
-pub(super) struct Overlay {
-    values: String,
-    entries: Vec<Entry>,
-}
-
 #[derive(Debug)]
-struct Entry {
-    path: &'static [&'static str],
-    value: Range<usize>,
-    yields: bool,
+pub(super) struct Overlay {
+    /// The members that were put in, one after the other: `"key":value`.
+    text: String,
+    /// The paths as a tree. The first node is the root; each other one stands behind its parent.
+    nodes: Vec<Node>,
 }
 
-/// A set of entries: one bit each.
-type Mask = u128;
+/// Where the root stands among the nodes. It is below none, so that as a child it means that there is none.
+const ROOT: usize = 0;
+
+/// A part of a path.
+#[derive(Debug, Default)]
+struct Node {
+    key: &'static str,
+    holds: Holds,
+    /// A member in [`Overlay::text`].
+    member: Range<usize>,
+    /// What the document has here stays.
+    yields: bool,
+    /// The document took it in.
+    is_done: bool,
+    /// The nodes below, in the order in which they came.
+    first: usize,
+    last: usize,
+    /// The bits of their keys: a key whose bit is missing is none of theirs.
+    bits: u64,
+    /// The next node of the same parent.
+    next: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Holds {
+    #[default]
+    Nodes,
+    Member,
+    /// Nothing: what the document has here goes.
+    Nothing,
+}
+
+/// One of 64 bits for a key.
+fn bit(key: &str) -> u64 {
+    let byte = |it: Option<&u8>| it.map_or(0, |it| usize::from(*it));
+    let bytes = key.as_bytes();
+    1 << ((byte(bytes.first()) + 5 * byte(bytes.last()) + 11 * bytes.len()) % 64)
+}
+
+impl Default for Overlay {
+    fn default() -> Self {
+        Self { text: String::new(), nodes: vec![Node::default()] }
+    }
+}
 
 impl Overlay {
     pub(super) fn clear(&mut self) {
-        self.values.clear();
-        self.entries.clear();
+        self.text.clear();
+        self.nodes.clear();
+        self.nodes.push(Node::default());
     }
 
-    /// Puts a value at `path`; `write` appends its JSON text. What the document has there is replaced.
+    /// Puts a value at `path`; `write` appends its JSON text. What the document has there is replaced. Of several values
+    /// at one path the first counts.
     pub(super) fn write(&mut self, path: &'static [&'static str], write: impl FnOnce(&mut String)) {
-        let start = self.values.len();
-        write(&mut self.values);
-        self.entries.push(Entry { path, value: start..self.values.len(), yields: false });
-        debug_assert!(self.entries.len() <= Mask::BITS as usize, "more paths than a mask has bits");
+        self.member(path, false, write);
+    }
+
+    fn member(
+        &mut self,
+        path: &'static [&'static str],
+        yields: bool,
+        write: impl FnOnce(&mut String),
+    ) {
+        let Some(key) = path.last() else { return };
+        let start = self.text.len();
+        push_key(&mut self.text, key);
+        write(&mut self.text);
+        let member = start..self.text.len();
+        self.put(path, Node { holds: Holds::Member, member, yields, ..Node::default() });
     }
 
     /// Takes away what the document has at `path`.
     pub(super) fn remove(&mut self, path: &'static [&'static str]) {
-        self.write(path, |_| ());
+        self.put(path, Node { holds: Holds::Nothing, ..Node::default() });
     }
 
     /// A value that is JSON text already.
@@ -51,10 +101,7 @@ impl Overlay {
 
     /// A string, unless the document has something at `path`.
     pub(super) fn text_if_absent(&mut self, path: &'static [&'static str], value: &str) {
-        self.text(path, value);
-        if let Some(entry) = self.entries.last_mut() {
-            entry.yields = true;
-        }
+        self.member(path, true, |out| json::push_string(out, value));
     }
 
     /// An array of strings.
@@ -66,114 +113,149 @@ impl Overlay {
         self.write(path, |out| push_strings(out, values));
     }
 
+    /// Puts a node at the end of `path`.
+    fn put(&mut self, path: &'static [&'static str], node: Node) {
+        let Some((last, before)) = path.split_last() else { return };
+        let mut parent = ROOT;
+        for key in before {
+            parent = match self.called(parent, key) {
+                ROOT => self.add(parent, Node { key, ..Node::default() }),
+                known => known,
+            };
+        }
+        if self.called(parent, last) == ROOT {
+            self.add(parent, Node { key: last, ..node });
+        }
+    }
+
+    fn add(&mut self, parent: usize, node: Node) -> usize {
+        let (new, bit) = (self.nodes.len(), bit(node.key));
+        self.nodes.push(node);
+        let Some(parent) = self.nodes.get_mut(parent) else { return new };
+        parent.bits |= bit;
+        let before = std::mem::replace(&mut parent.last, new);
+        if before == ROOT {
+            parent.first = new;
+        } else if let Some(before) = self.nodes.get_mut(before) {
+            before.next = new;
+        }
+        new
+    }
+
+    /// The node below `parent` with this key, or [`ROOT`].
+    fn called(&self, parent: usize, key: &str) -> usize {
+        let Some(node) = self.nodes.get(parent).filter(|it| it.bits & bit(key) != 0) else {
+            return ROOT;
+        };
+        // Paths that begin alike mostly come together.
+        if self.nodes.get(node.last).is_some_and(|it| it.key == key) {
+            return node.last;
+        }
+        self.below(parent).find(|(_, it)| it.key == key).map_or(ROOT, |(place, _)| place)
+    }
+
+    /// The node below `parent` that a member of the document belongs to, or [`ROOT`].
+    fn place_of(&self, parent: usize, member: &Member<'_>) -> usize {
+        let bits = self.nodes.get(parent).map_or(0, |it| it.bits);
+        if bits & bit(member.raw_key) == 0 && !member.raw_key.contains('\\') {
+            return ROOT;
+        }
+        self.below(parent).find(|(_, it)| member.is(it.key)).map_or(ROOT, |(place, _)| place)
+    }
+
+    fn below(&self, parent: usize) -> impl Iterator<Item = (usize, &Node)> {
+        let mut next = self.nodes.get(parent).map_or(ROOT, |it| it.first);
+        std::iter::from_fn(move || {
+            let place = next;
+            let node = self.nodes.get(place).filter(|_| place != ROOT)?;
+            next = node.next;
+            Some((place, node))
+        })
+    }
+
     /// Appends to `out` the object with these members, the overlay put in.
     pub(super) fn merge<'d>(
-        &self,
+        &mut self,
         members: impl IntoIterator<Item = Member<'d>>,
         out: &mut String,
     ) {
-        let all = match self.entries.len() {
-            0 => 0,
-            len => Mask::MAX >> (Mask::BITS as usize - len.min(Mask::BITS as usize)),
-        };
-        self.merge_level(&mut members.into_iter(), 0, all, out);
+        self.merge_level(&mut members.into_iter(), ROOT, out);
     }
 
     fn merge_level(
-        &self,
+        &mut self,
         members: &mut dyn Iterator<Item = Member<'_>>,
-        depth: usize,
-        all: Mask,
+        parent: usize,
         out: &mut String,
     ) {
         out.push('{');
         let mut comma = Comma(false);
-        let mut written: Mask = 0;
         for member in members {
-            let here = self.under(all, depth, |key| member.is(key));
-            let leaf = self.select(here, |it| it.path.len() == depth + 1);
-            let yields = here & self.select(here, |it| it.yields);
-            if here == 0
-                || (yields == here && (leaf != 0 || json::kind(member.value) != Kind::Object))
-            {
+            let place = self.place_of(parent, &member);
+            let Some(node) = self.nodes.get(place).filter(|_| place != ROOT) else {
                 comma.put(out);
                 push_member(out, member.raw_key, member.value);
-                written |= here;
-            } else if leaf == 0 && json::kind(member.value) == Kind::Object && written & here == 0 {
+                continue;
+            };
+            let goes_deeper =
+                node.holds == Holds::Nodes && json::kind(member.value) == Kind::Object;
+            if !goes_deeper && self.yields(place, node) {
                 comma.put(out);
-                out.push('"');
-                out.push_str(member.raw_key);
-                out.push_str("\":");
-                self.merge_level(&mut json::members(member.value), depth + 1, here, out);
-                written |= here;
+                push_member(out, member.raw_key, member.value);
+                self.is_done(place);
+            } else if goes_deeper && !node.is_done {
+                comma.put(out);
+                push_key(out, member.raw_key);
+                self.merge_level(&mut json::members(member.value), place, out);
+                self.is_done(place);
             }
             // What is left is replaced: it is written below, at the end.
         }
-        self.write_level(depth, all & !written, &mut comma, out);
+        self.write_level(parent, &mut comma, out);
         out.push('}');
     }
 
+    fn is_done(&mut self, place: usize) {
+        if let Some(node) = self.nodes.get_mut(place) {
+            node.is_done = true;
+        }
+    }
+
+    /// Whether the document's value stays in the place of all that is here.
+    fn yields(&self, place: usize, node: &Node) -> bool {
+        match node.holds {
+            Holds::Nodes => self.below(place).all(|(place, node)| self.yields(place, node)),
+            Holds::Member | Holds::Nothing => node.yields,
+        }
+    }
+
+    /// Whether there is something to write.
+    fn writes(&self, place: usize, node: &Node) -> bool {
+        match node.holds {
+            Holds::Member => true,
+            Holds::Nothing => false,
+            Holds::Nodes => self.below(place).any(|(place, node)| self.writes(place, node)),
+        }
+    }
+
     /// Writes the members that no part of the document took in.
-    fn write_level(&self, depth: usize, left: Mask, comma: &mut Comma, out: &mut String) {
-        // What was only taken away.
-        let mut left = left & !self.select(left, |it| it.value.is_empty());
-        while left != 0 {
-            let first = left.trailing_zeros() as usize;
-            let Some(entry) = self.entries.get(first) else { break };
-            let Some(key) = entry.path.get(depth) else { break };
-            comma.put(out);
-            out.push('"');
-            out.push_str(key);
-            out.push_str("\":");
-            let group = self.under(left, depth, |it| it == *key);
-            if entry.path.len() == depth + 1 {
-                out.push_str(self.values.get(entry.value.clone()).unwrap_or_default());
-            } else {
-                out.push('{');
-                self.write_level(depth + 1, group, &mut Comma(false), out);
-                out.push('}');
-            }
-            left &= !group;
-        }
-    }
-
-    fn under(&self, of: Mask, depth: usize, key: impl Fn(&str) -> bool) -> Mask {
-        // Paths that begin alike mostly stand together, so that one comparison does for all of them.
-        let mut last: Option<(&str, bool)> = None;
-        let mut left = of;
-        let mut selected = 0;
-        while left != 0 {
-            let index = left.trailing_zeros();
-            let bit = 1 << index;
-            left &= !bit;
-            let Some(name) = self.entries.get(index as usize).and_then(|it| it.path.get(depth))
-            else {
-                continue;
-            };
-            let fits = match last {
-                Some((same, fits)) if std::ptr::eq(same, *name) => fits,
-                _ => key(name),
-            };
-            last = Some((name, fits));
-            if fits {
-                selected |= bit;
+    fn write_level(&self, parent: usize, comma: &mut Comma, out: &mut String) {
+        for (place, node) in self.below(parent).filter(|(_, it)| !it.is_done) {
+            match node.holds {
+                Holds::Member => {
+                    comma.put(out);
+                    out.push_str(self.text.get(node.member.clone()).unwrap_or_default());
+                }
+                Holds::Nodes if self.writes(place, node) => {
+                    comma.put(out);
+                    push_key(out, node.key);
+                    out.push('{');
+                    self.write_level(place, &mut Comma(false), out);
+                    out.push('}');
+                }
+                Holds::Nodes | Holds::Nothing => (),
             }
         }
-        selected
-    }
-
-    fn select(&self, of: Mask, wanted: impl Fn(&Entry) -> bool) -> Mask {
-        let mut left = of;
-        let mut selected = 0;
-        while left != 0 {
-            let index = left.trailing_zeros();
-            let bit = 1 << index;
-            if self.entries.get(index as usize).is_some_and(&wanted) {
-                selected |= bit;
-            }
-            left &= !bit;
-        }
-        selected
     }
 }
 
@@ -190,10 +272,14 @@ impl Comma {
 }
 
 pub(super) fn push_member(out: &mut String, raw_key: &str, value: &str) {
+    push_key(out, raw_key);
+    out.push_str(value);
+}
+
+fn push_key(out: &mut String, raw_key: &str) {
     out.push('"');
     out.push_str(raw_key);
     out.push_str("\":");
-    out.push_str(value);
 }
 
 pub(super) fn push_strings<'t>(out: &mut String, values: impl IntoIterator<Item = &'t str>) {

@@ -261,7 +261,9 @@ pub(super) fn rooted<'a>(
     if let Some(resource_logs) = root.resource_logs {
         return openshift::otlp(text, resource_logs, way, levels, sink);
     }
-    if let Some(schema) = elastic::schema(members) {
+    if elastic::may_have_schema(root)
+        && let Some(schema) = elastic::schema(members)
+    {
         let way = way.into(Taken::Keys(&[]));
         return rewritten(text, &way, levels, sink, |out| elastic::convert(schema, members, out));
     }
@@ -454,7 +456,6 @@ pub(super) fn value_of(
                 return way.broken(value, Broken::TooDeep, sink);
             };
             let raw = value.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
-            buffer.reserve(value.len());
             if !json::unescape_into(raw.unwrap_or_default(), buffer) {
                 return way.broken(value, Broken::Json, sink);
             }
@@ -469,10 +470,7 @@ pub(super) fn value_of(
 /// In JSON a line end stands between tokens only, so a blank says the same; other texts stay.
 pub(super) fn on_one_line(text: &mut String) {
     let whole = text.trim_ascii();
-    if memchr::memchr2(b'\n', b'\r', whole.as_bytes()).is_some()
-        && whole.starts_with(['{', '['])
-        && is_json(whole)
-    {
+    if has_line_end(whole) && whole.starts_with(['{', '[']) && is_json(whole) {
         *text = whole.replace(['\r', '\n'], " ");
     }
 }
@@ -509,7 +507,7 @@ pub(super) fn text(
         return line(as_line, way, sink);
     }
     // Behind what stood around it there may be JSON of several lines.
-    let is_many_lines = text.starts_with(['{', '[']) && text.contains(['\r', '\n']);
+    let is_many_lines = text.starts_with(['{', '[']) && has_line_end(text);
     let joined = if is_many_lines && is_json(text) { in_one_line(text) } else { None };
     let text = joined.as_deref().unwrap_or(text);
     if text.starts_with('{') {
@@ -686,8 +684,11 @@ fn each_piece(several: &str, way: &Way<'_>, levels: &mut Levels<'_>, sink: &mut 
 
 /// In JSON a line end stands between tokens only, so a blank says the same.
 fn in_one_line(json: &str) -> Option<String> {
-    let is_long = memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some();
-    is_long.then(|| json.replace(['\r', '\n'], " "))
+    has_line_end(json).then(|| json.replace(['\r', '\n'], " "))
+}
+
+fn has_line_end(text: &str) -> bool {
+    memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some()
 }
 
 /// Whether one of several values is surely of Kubernetes: what is not, is not taken apart.
