@@ -13,6 +13,6 @@ pub use filter::{FILTER_BYTES_MAX, FILTER_NAMES_MAX, Filter, FilterError};
 pub use pretty::pretty;
 pub use scan::{
     DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Member, check, elements, first, get, get_each, kind,
-    member, members, object,
+    member, members, object, step,
 };
 pub use text::{decode, plainest, push_string, string, unescape_into, written};
