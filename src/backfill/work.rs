@@ -138,8 +138,9 @@ impl Worker {
         let body = page.body.slice(first.lines.start..last.lines.end);
         let (worker, count) = (Arc::clone(self), docs.len());
         let work = tokio::task::spawn_blocking(move || {
-            let prepared =
-                worker.preparer.prepare_noted(&body, &Defaults::default(), Timestamp::now())?;
+            let (defaults, now) = (Defaults::default(), Timestamp::now());
+            let alerts_only = worker.dry_run || worker.write == Write::Alerts;
+            let prepared = worker.preparer.prepare_noted(alerts_only, &body, &defaults, now)?;
             let was_full = |it: &Note| it.broken == Some(Broken::TooLarge);
             if count > 1 && prepared.notes().iter().any(was_full) {
                 return Err(TooLarge::NoRoom { bytes: body.len() as u64 });

@@ -48,9 +48,9 @@ impl<'t> Around<'t> {
             return Stands::Perhaps;
         }
         if end < self.from || end > self.quote {
-            let Some(quote) = json::closing_quote(self.text, end) else { return Stands::Perhaps };
-            let behind = self.text.get(quote + 1..).unwrap_or_default();
-            *self = Self { text: self.text, from: end, quote, is_name: json::is_name(behind) };
+            let Some(behind) = json::string_end(self.text, end) else { return Stands::Perhaps };
+            let is_name = json::is_name(self.text.get(behind..).unwrap_or_default());
+            *self = Self { text: self.text, from: end, quote: behind - 1, is_name };
         }
         // An escape that goes on into it is another character.
         let before = self.text.as_bytes().get(start.saturating_sub(ESCAPE_MAX)..start);

@@ -1,6 +1,6 @@
 //! All that stands in a JSON text, however deep, one after the other.
 
-use super::text::unquoted_len;
+use super::scan::string_end;
 
 /// The texts, numbers and booleans in a checked JSON value, as they are written: no names of members, no `null`.
 /// However deep they stand, it costs one look at each byte and no stack.
@@ -14,19 +14,6 @@ pub fn scalars(text: &str) -> Scalars<'_> {
 pub struct Scalars<'a> {
     text: &'a str,
     at: usize,
-}
-
-/// Where the quote stands that closes the string whose inside, or the rest of it, begins at `at` of a checked text.
-#[must_use]
-pub fn closing_quote(text: &str, mut at: usize) -> Option<usize> {
-    loop {
-        at += unquoted_len(text.as_bytes().get(at..)?);
-        match text.as_bytes().get(at)? {
-            b'"' => return Some(at),
-            // What stands behind it is no quote that closes.
-            _ => at += 2,
-        }
-    }
 }
 
 /// Whether what stands behind a string makes it the name of a member.
@@ -44,7 +31,7 @@ impl<'a> Iterator for Scalars<'a> {
             let start = self.at;
             match self.text.as_bytes().get(start)? {
                 b'"' => {
-                    self.at = closing_quote(self.text, start + 1)? + 1;
+                    self.at = string_end(self.text, start + 1)?;
                     if !is_name(self.text.get(self.at..)?) {
                         return self.text.get(start..self.at);
                     }

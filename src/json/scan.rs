@@ -171,6 +171,14 @@ pub fn first(text: &str, depth_max: usize) -> Result<(&str, &str), JsonError> {
     Ok((scanner.slice(start), text.get(scanner.at..).unwrap_or_default()))
 }
 
+/// Steps over the JSON value that `text` begins with, and gives it and what is left. Only its end is looked for: it is
+/// not checked, and `None` says no more than that it has no end.
+#[must_use]
+pub fn step(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_start_matches([' ', '\t', '\n', '\r']);
+    text.split_at_checked(Checked { text, at: 0 }.end(0)?)
+}
+
 /// Goes through the members of an object that was checked before; none for any other value.
 pub fn members(object_text: &str) -> Members<'_> {
     Members { checked: Checked::open(object_text, b'{') }
@@ -762,6 +770,21 @@ pub(super) mod tests {
         assert_eq!(pairs, [("a", "[1, 2]"), ("b", "\"x\""), (r"\u0061", "{}")]);
         assert_eq!(member(&out, "a"), Some("{}"), "the last one wins, however it is spelled");
         assert_eq!(object("[1]", 10, &mut out), Err(JsonError::NotAnObject));
+    }
+
+    #[test]
+    fn a_value_is_stepped_over() {
+        for (text, value, left) in [
+            (r#" {"a":"}\"]","b":[{}]} ,1"#, r#"{"a":"}\"]","b":[{}]}"#, " ,1"),
+            (r#""a\\",2"#, r#""a\\""#, ",2"),
+            ("\n12.5e3}", "12.5e3", "}"),
+            ("null", "null", ""),
+        ] {
+            assert_eq!(step(text), Some((value, left)), "{text}");
+        }
+        for bad in ["", " ", "{", r#"{"a":"}"#, r#""a\""#, ",1", "]", r#"[{"a":[1]}"#] {
+            assert_eq!(step(bad), None, "{bad}");
+        }
     }
 
     #[test]

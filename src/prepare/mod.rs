@@ -356,6 +356,8 @@ struct Door<'w> {
     ids_are_ours: bool,
     /// What is found is noted.
     is_noted: bool,
+    /// No document goes anywhere: only alerts are written.
+    alerts_only: bool,
 }
 
 /// Prepares requests.
@@ -430,16 +432,18 @@ impl Preparer {
         )
     }
 
-    /// As [`Self::prepare`], and notes what was found in each document.
+    /// As [`Self::prepare`], and notes what was found in each document. With `alerts_only` the slots of documents are
+    /// empty, and are not to be sent; all else is as without.
     pub fn prepare_noted(
         &self,
+        alerts_only: bool,
         body: &[u8],
         defaults: &Defaults,
         now: Timestamp,
     ) -> Result<Prepared, TooLarge> {
         run::prepared(
             self,
-            Door { is_noted: true, ..Door::default() },
+            Door { is_noted: true, alerts_only, ..Door::default() },
             &|_| true,
             body,
             defaults,

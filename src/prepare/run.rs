@@ -45,6 +45,7 @@ pub(super) fn prepared(
         classifier: &classifier,
         writer: door.writer,
         ids_are_ours: door.ids_are_ours,
+        alerts_only: door.alerts_only,
         notes: door.is_noted.then(Vec::new),
         item: 0,
         defaults,
@@ -148,6 +149,8 @@ struct Run<'r> {
     writer: Option<Writer<'r>>,
     /// The `_id`s of the request are ours, not a client's.
     ids_are_ours: bool,
+    /// Documents are not written.
+    alerts_only: bool,
     /// What was found, if it is asked for.
     notes: Option<Vec<Note>>,
     /// The place of the item.
@@ -232,14 +235,15 @@ impl Run<'_> {
                 "{levels}, {limit} are allowed (limits.depth_max)"
             )));
         }
-        let start = self.out.len();
-        action.write(self.defaults, &mut self.out);
-        self.out.push('\n');
-        if action.op.has_source() {
-            self.stamped(item.source);
-            self.out.push('\n');
-        }
-        self.sent(start, Holds::Other, false).map_or_else(Fate::Refused, Fate::Sent)
+        let sent = self.sent(Holds::Other, false, |run| {
+            action.write(run.defaults, &mut run.out);
+            run.out.push('\n');
+            if action.op.has_source() {
+                run.stamped(item.source);
+                run.out.push('\n');
+            }
+        });
+        sent.map_or_else(Fate::Refused, Fate::Sent)
     }
 
     /// A document as it is. A shipper tells a time with each; what is pushed may have none, and gets ours: a data
@@ -258,27 +262,36 @@ impl Run<'_> {
         self.out.push_str(inside);
     }
 
+    /// A slot of a document. Where only alerts go out it is empty: what may be refused for what was written is
+    /// written all the same, to look at it.
     fn sent(
         &mut self,
-        start: usize,
         holds: Holds,
         conflict_is_success: bool,
+        write: impl FnOnce(&mut Self),
     ) -> Result<Sent, Refusal> {
+        let start = self.out.len();
+        // What stands beside an event, and what is no body in it, stays in its document however deep it is.
+        let may_be_deep = self.is_deep || holds == Holds::EventAndText;
+        if !self.alerts_only || may_be_deep {
+            write(self);
+        }
         // The last line of defence: an action of an item's own making would shift the meaning of all that follow.
         let lines = self.out.as_bytes().get(start..).unwrap_or_default();
         if memchr::memchr_iter(b'\n', lines).count() > 2 {
             self.out.truncate(start);
             return Err(unreadable("the document cannot be written on one line".into()));
         }
-        // What stands beside an event, and what is no body in it, stays in its document however deep it is.
         let limit = self.preparer.policy.depth_max;
-        let may_be_deep = self.is_deep || holds == Holds::EventAndText;
         let document = self.out.get(start..).and_then(|it| it.split_once('\n')).map(|(_, it)| it);
         if may_be_deep && document.is_some_and(|it| json::check(it, limit).is_err()) {
             self.out.truncate(start);
             let reason =
                 format!("the document is more than {limit} levels deep (limits.depth_max)");
             return Err(unreadable(reason));
+        }
+        if self.alerts_only {
+            self.out.truncate(start);
         }
         self.slots.push(start..self.out.len());
         let slot = self.slots.len() - 1;
@@ -390,14 +403,14 @@ impl Run<'_> {
     fn broken(&mut self, unread: &Unread<'_>, action: &Action<'_>) -> Result<Sent, Refusal> {
         self.count_broken(unread.reason);
         self.note_broken(unread.reason);
-        let start = self.out.len();
-        action.write(self.defaults, &mut self.out);
-        self.out.push('\n');
-        let mut document = String::new();
-        unwrap::write_broken(unread, &mut self.scratch, &mut document);
-        self.stamped(&document);
-        self.out.push('\n');
-        self.sent(start, Holds::Other, false)
+        self.sent(Holds::Other, false, |run| {
+            action.write(run.defaults, &mut run.out);
+            run.out.push('\n');
+            let mut document = String::new();
+            unwrap::write_broken(unread, &mut run.scratch, &mut document);
+            run.stamped(&document);
+            run.out.push('\n');
+        })
     }
 
     fn count_broken(&mut self, reason: Broken) {
@@ -423,22 +436,16 @@ impl Run<'_> {
         let labels =
             Labels { data_stream: Some((dataset, namespace.as_ref())), ..Labels::default() };
         let made = parts.record_id(id, action, line.is_split(), line.record(), line.text);
-        let start = self.out.len();
         let final_id = made.as_deref().or(id.as_deref().filter(|_| !line.is_split()));
-        let target = format!("logs-{dataset}-{namespace}");
-        action.write_rerouted(&target, final_id, self.defaults, &mut self.out);
         parts.made_id = parts.made_id.take().or_else(|| made.clone());
-        self.out.push('\n');
-        unwrap::write_line(
-            line,
-            &labels,
-            &policy.unwrap,
-            self.now,
-            &mut self.scratch,
-            &mut self.out,
-        );
-        self.out.push('\n');
-        self.sent(start, Holds::Other, made.is_some())
+        self.sent(Holds::Other, made.is_some(), |run| {
+            let target = format!("logs-{dataset}-{namespace}");
+            action.write_rerouted(&target, final_id, run.defaults, &mut run.out);
+            run.out.push('\n');
+            let Self { scratch, out, .. } = run;
+            unwrap::write_line(line, &labels, &policy.unwrap, run.now, scratch, out);
+            run.out.push('\n');
+        })
     }
 
     /// A piece goes where the whole was to go.
@@ -454,16 +461,16 @@ impl Run<'_> {
             self.note_broken(reason);
         }
         let made = parts.record_id(id, action, true, piece.record(), piece.text);
-        let start = self.out.len();
-        match &made {
-            Some(made) => action.write_with_id(Op::Create, made, self.defaults, &mut self.out),
-            None => action.write(self.defaults, &mut self.out),
-        }
         parts.made_id = parts.made_id.take().or_else(|| made.clone());
-        self.out.push('\n');
-        unwrap::write_piece(piece, self.now, &mut self.scratch, &mut self.out);
-        self.out.push('\n');
-        self.sent(start, Holds::Other, made.is_some())
+        self.sent(Holds::Other, made.is_some(), |run| {
+            match &made {
+                Some(made) => action.write_with_id(Op::Create, made, run.defaults, &mut run.out),
+                None => action.write(run.defaults, &mut run.out),
+            }
+            run.out.push('\n');
+            unwrap::write_piece(piece, run.now, &mut run.scratch, &mut run.out);
+            run.out.push('\n');
+        })
     }
 
     fn audit(
@@ -481,8 +488,10 @@ impl Run<'_> {
         let (policy, classifier) = (&self.preparer.policy, self.classifier);
         let event = found.event;
         let hits = classifier.classify(event).hits;
+        // Of an event without an alert nothing is told, where only alerts are.
+        let is_told = !self.alerts_only || !hits.is_empty();
         let titles = classifier.labels(&hits);
-        let command = classify::kubectl(event);
+        let command = is_told.then(|| classify::kubectl(event)).flatten();
         let namespace =
             namespace(&action.index, found.members()).unwrap_or(Cow::Borrowed(&policy.namespace));
         let id = id.as_deref().filter(|_| !found.is_split());
@@ -498,33 +507,26 @@ impl Run<'_> {
         // documents of many of the client's indices. Its `_id` there is ours, so that no event hides another.
         let replaces = reroute && action.op == Op::Index && id.is_some();
         let wants = policy.ids == Ids::Audit && (id.is_none() || self.ids_are_ours);
-        let made = (replaces || wants).then(|| made_id(found, None));
+        let made = (is_told && (replaces || wants)).then(|| made_id(found, None));
         let final_id = made.as_deref().or(id);
-        let start = self.out.len();
-        let target = match (route, &made) {
-            (Route::Reroute, _) => {
-                let target = format!("logs-{DATASET_LOGS}-{namespace}");
-                action.write_rerouted(&target, final_id, self.defaults, &mut self.out);
-                Cow::Owned(target)
-            }
-            (Route::Keep, Some(made)) => {
-                action.write_with_id(Op::Create, made, self.defaults, &mut self.out);
-                Cow::Borrowed(action.index.as_ref())
-            }
-            (Route::Keep, None) => {
-                match found.is_split() {
-                    true => action.write_without_id(self.defaults, &mut self.out),
-                    false => action.write(self.defaults, &mut self.out),
-                }
-                Cow::Borrowed(action.index.as_ref())
-            }
+        let target = match route {
+            Route::Reroute => Cow::Owned(format!("logs-{DATASET_LOGS}-{namespace}")),
+            Route::Keep => Cow::Borrowed(action.index.as_ref()),
         };
-        self.out.push('\n');
-        unwrap::write(found, &labels, &policy.unwrap, self.now, &mut self.scratch, &mut self.out);
-        self.out.push('\n');
         let holds =
             if found.keeps_text(&policy.unwrap) { Holds::EventAndText } else { Holds::Event };
-        let mut sent = self.sent(start, holds, made.is_some())?;
+        let mut sent = self.sent(holds, made.is_some(), |run| {
+            let Self { scratch, out, defaults, now, .. } = run;
+            match (route, &made) {
+                (Route::Reroute, _) => action.write_rerouted(&target, final_id, defaults, out),
+                (Route::Keep, Some(made)) => action.write_with_id(Op::Create, made, defaults, out),
+                (Route::Keep, None) if found.is_split() => action.write_without_id(defaults, out),
+                (Route::Keep, None) => action.write(defaults, out),
+            }
+            out.push('\n');
+            unwrap::write(found, &labels, &policy.unwrap, *now, scratch, out);
+            out.push('\n');
+        })?;
         let place = classify::Place { index: &target, id: final_id };
         sent.observed = self.observed(found, &hits, place);
         for hit in hits {

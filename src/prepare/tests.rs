@@ -842,6 +842,61 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(Config { cases: 1000, failure_persistence: None, ..Config::default() })]
+
+    /// Where only alerts go out, they are those that go out with the documents.
+    #[test]
+    fn alerts_alone_are_the_same(pieces in vec(piece(), 1..12)) {
+        alike_with_alerts_alone(preparer_once(), &render(&pieces, &[false], &[false], true));
+    }
+}
+
+#[track_caller]
+fn alike_with_alerts_alone(preparer: &Preparer, body: &[u8]) {
+    let noted = |alerts_only| {
+        preparer.prepare_noted(alerts_only, body, &Defaults::default(), now()).unwrap()
+    };
+    let (all, alone) = (noted(false), noted(true));
+    assert_eq!(all.counts, alone.counts);
+    assert_eq!(format!("{:?}", all.notes()), format!("{:?}", alone.notes()));
+    assert_eq!(format!("{:?}", all.refusals(&[])), format!("{:?}", alone.refusals(&[])));
+    assert_eq!(all.batch.slot_count(), alone.batch.slot_count());
+    let alerts = all.made_slots(false);
+    assert_eq!(alerts, alone.made_slots(false));
+    for slot in 0..all.batch.slot_count() {
+        match alerts.contains(&slot) {
+            true => assert_eq!(all.batch.slot(slot), alone.batch.slot(slot)),
+            false => assert!(alone.batch.slot(slot).is_empty()),
+        }
+    }
+}
+
+#[test]
+fn alerts_alone_are_the_same_of_all_envelopes() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/envelopes");
+    let files = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    let bulk = files.filter(|it| it.to_string_lossy().ends_with(".in.bulk.ndjson"));
+    let bodies: Vec<_> = bulk.map(|it| std::fs::read(it).unwrap()).collect();
+    assert!(bodies.len() > 5);
+    for body in bodies {
+        alike_with_alerts_alone(preparer_once(), &body);
+    }
+}
+
+#[test]
+fn what_is_refused_for_its_depth_raises_no_alert_alone_either() {
+    let mut deep: Value = serde_json::from_str(&audit("a", "secrets")).unwrap();
+    deep["more"] = json!([[[[[[1]]]]]]);
+    let body = [json!({"message": "x", "more": [[[[[[1]]]]]]}), deep]
+        .map(|it| format!("{{\"index\":{{\"_index\":\"i\",\"_id\":\"1\"}}}}\n{it}\n"))
+        .concat();
+    for depth_max in 4..12 {
+        let preparer = preparer(Policy { depth_max, ..policy() });
+        alike_with_alerts_alone(&preparer, body.as_bytes());
+    }
+}
+
 fn preparer_once() -> &'static Preparer {
     static PREPARER: std::sync::OnceLock<Preparer> = std::sync::OnceLock::new();
     PREPARER.get_or_init(|| preparer(policy()))

@@ -34,21 +34,18 @@ pub(in super::super) struct Doc {
 }
 
 impl Page {
-    /// Reads the answer to a search.
+    /// Reads the answer to a search. Documents are not looked into: whoever treats them checks them.
     pub(super) fn read(text: &str) -> Result<Self, Trouble> {
         let bad = |what: &str| super::ask::unusable(&what);
-        let mut members = Vec::new();
-        json::object(text, json::DEPTH_MAX, &mut members)
-            .map_err(|error| super::ask::unusable(&error))?;
-        let part = |name| json::member(&members, name);
-        let shards = whole(part("timed_out"), part("_shards"))?;
-        let hits = json::member(&members, "hits").and_then(|it| json::get(it, "hits"));
+        let Answer { timed_out, shards, point_in_time, hits } =
+            Answer::read(text).ok_or_else(|| bad("it is no whole answer to a search"))?;
+        let shards = whole(timed_out, shards)?;
         let hits = hits.ok_or_else(|| bad("it has no hits"))?;
-        let point_in_time = part("pit_id").and_then(json::string).map(Cow::into_owned);
+        let point_in_time = point_in_time.and_then(json::string).map(Cow::into_owned);
         let mut page = Self { position: -1, point_in_time, shards, ..Self::default() };
         let mut body = String::with_capacity(text.len());
-        for hit in json::elements(hits) {
-            let hit = Hit::read(hit).ok_or_else(|| bad("a hit lacks its index, _id or sort"))?;
+        for hit in hits {
+            let hit = hit.whole().ok_or_else(|| bad("a hit lacks its index, _id or sort"))?;
             page.hits += 1;
             page.position = hit.seq_no;
             let Some(source) = hit.source else {
@@ -82,7 +79,135 @@ impl Page {
     }
 }
 
-/// What is used of a hit, as it stands in the text.
+/// What is used of an answer, as it stands in the text.
+#[derive(Default)]
+struct Answer<'a> {
+    timed_out: Option<&'a str>,
+    shards: Option<&'a str>,
+    point_in_time: Option<&'a str>,
+    hits: Option<Vec<Members<'a>>>,
+}
+
+impl<'a> Answer<'a> {
+    /// `None` for what is no object, or cut, as far as that shows around the documents.
+    fn read(text: &'a str) -> Option<Self> {
+        let (mut answer, mut walk) = (Self::default(), Walk { rest: text });
+        walk.members(|name, walk| {
+            match name {
+                "timed_out" => answer.timed_out = Some(walk.value()?),
+                "_shards" => answer.shards = Some(walk.value()?),
+                "pit_id" => answer.point_in_time = Some(walk.value()?),
+                "hits" => walk.members(|name, walk| {
+                    match name {
+                        "hits" => answer.hits = Some(Members::read_all(walk)?),
+                        _ => drop(walk.value()?),
+                    }
+                    Some(())
+                })?,
+                _ => drop(walk.value()?),
+            }
+            Some(())
+        })?;
+        walk.is_at_end().then_some(answer)
+    }
+}
+
+/// Goes into a text of JSON step by step. What is not gone into is stepped over, once.
+struct Walk<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Walk<'a> {
+    /// Goes through the members of an object. `each` takes the value of the member that it is told of.
+    fn members(&mut self, mut each: impl FnMut(&'a str, &mut Self) -> Option<()>) -> Option<()> {
+        self.list(['{', '}'], |walk| {
+            let name = walk.value()?.strip_prefix('"')?.strip_suffix('"')?;
+            walk.takes(':').then_some(())?;
+            each(name, walk)
+        })
+    }
+
+    fn list(
+        &mut self,
+        [open, close]: [char; 2],
+        mut each: impl FnMut(&mut Self) -> Option<()>,
+    ) -> Option<()> {
+        self.takes(open).then_some(())?;
+        if self.takes(close) {
+            return Some(());
+        }
+        loop {
+            each(self)?;
+            if !self.takes(',') {
+                return self.takes(close).then_some(());
+            }
+        }
+    }
+
+    fn value(&mut self) -> Option<&'a str> {
+        let (value, rest) = json::step(self.rest)?;
+        self.rest = rest;
+        Some(value)
+    }
+
+    fn takes(&mut self, mark: char) -> bool {
+        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
+        let rest = self.rest.strip_prefix(mark);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.rest.trim_end_matches([' ', '\t', '\n', '\r']).is_empty()
+    }
+}
+
+/// What is used of the members of a hit, as it stands in the text.
+#[derive(Default)]
+struct Members<'a> {
+    index: Option<&'a str>,
+    id: Option<&'a str>,
+    routing: Option<&'a str>,
+    source: Option<&'a str>,
+    sort: Option<&'a str>,
+}
+
+impl<'a> Members<'a> {
+    fn read_all(walk: &mut Walk<'a>) -> Option<Vec<Self>> {
+        let mut all = Vec::new();
+        walk.list(['[', ']'], |walk| {
+            all.push(Self::read(walk)?);
+            Some(())
+        })?;
+        Some(all)
+    }
+
+    fn read(walk: &mut Walk<'a>) -> Option<Self> {
+        let mut hit = Self::default();
+        walk.members(|name, walk| {
+            let value = Some(walk.value()?);
+            match name {
+                "_index" => hit.index = value,
+                "_id" => hit.id = value,
+                "_routing" => hit.routing = value,
+                "_source" => hit.source = value,
+                "sort" => hit.sort = value,
+                _ => (),
+            }
+            Some(())
+        })?;
+        Some(hit)
+    }
+
+    /// The hit, if it has what every hit has.
+    fn whole(self) -> Option<Hit<'a>> {
+        let Self { index, id, routing, source, sort } = self;
+        let seq_no = json::elements(sort?).next()?.parse().ok()?;
+        Some(Hit { index: index?, id: id?, routing, source, seq_no })
+    }
+}
+
+/// A hit, as it stands in the text.
 struct Hit<'a> {
     index: &'a str,
     id: &'a str,
@@ -91,24 +216,7 @@ struct Hit<'a> {
     seq_no: i64,
 }
 
-impl<'a> Hit<'a> {
-    fn read(text: &'a str) -> Option<Self> {
-        let (mut index, mut id, mut routing, mut source, mut sort) = (None, None, None, None, None);
-        for member in json::members(text) {
-            let place = match member.raw_key {
-                "_index" => &mut index,
-                "_id" => &mut id,
-                "_routing" => &mut routing,
-                "_source" => &mut source,
-                "sort" => &mut sort,
-                _ => continue,
-            };
-            *place = Some(member.value);
-        }
-        let seq_no = json::elements(sort?).next()?.parse().ok()?;
-        Some(Self { index: index?, id: id?, routing, source, seq_no })
-    }
-
+impl Hit<'_> {
     /// `index`, not `create`: the `_id`s of what is made of the document are then ours on every way, and the same when it
     /// is read again.
     fn write_action(&self, out: &mut String) {
@@ -214,5 +322,18 @@ mod tests {
             assert!(Page::read(bad).unwrap_err().may_pass, "{bad}");
         }
         assert_eq!(Page::read(&answer("")).unwrap().hits, 0);
+        let whole = answer(r#"{"_index":"a","_id":"1","_source":{"a":"}]"},"sort":[1]}"#);
+        assert_eq!(Page::read(&format!(" {whole}\n")).unwrap().hits, 1);
+        for cut in 0..whole.len() {
+            assert!(Page::read(whole.get(..cut).unwrap()).unwrap_err().may_pass, "cut at {cut}");
+        }
+    }
+
+    /// Elasticsearch stores comments, which JSON has none of: whoever treats the document refuses it alone.
+    #[test]
+    fn a_document_that_is_no_json_does_not_spoil_its_page() {
+        let hits = r#"{"_index":"a","_id":"1","_source":{/* no "JSON" */"a":1},"sort":[1]},{"_index":"a","_id":"2","_source":{},"sort":[2]}"#;
+        let page = Page::read(&answer(hits)).unwrap();
+        assert_eq!((page.docs.len(), page.position), (2, 2));
     }
 }
