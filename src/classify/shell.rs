@@ -112,8 +112,8 @@ impl Shell {
             let known = ENVIRONMENT.iter().find(|it| it.0 == name);
             return known.map(|it| Cow::Borrowed(it.1));
         };
-        let is_word = |it: &&Box<str>| !it.contains([' ', ',', '{', '}', '\t', '\n']);
-        let words: Vec<&str> = values.iter().filter(is_word).map(|it| &**it).collect();
+        let is_word = |it: &&str| !it.contains([' ', ',', '{', '}', '\t', '\n']);
+        let words: Vec<&str> = values.iter().map(|it| &**it).filter(is_word).collect();
         match (words.as_slice(), values.last()) {
             ([], last) => last.map(|it| Cow::Borrowed(&**it)),
             ([one], _) => Some(Cow::Borrowed(one)),

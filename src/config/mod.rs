@@ -307,6 +307,7 @@ fn correlation(raw: &raw::RawCorrelation) -> CorrelationSettings {
         sync_each_request: raw.sync_each_request,
         limits: correlate::Limits {
             late_max_us: micros(raw.late_max_s),
+            ahead_max_us: micros(raw.ahead_max_s),
             quiet_max_us: micros(raw.quiet_max_s),
             held_bytes_max: bytes / 3,
             groups_max: raw.groups_max,
@@ -651,6 +652,7 @@ fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
         ("retry.first_ms", raw.retry.first_ms),
         ("retry.longest_ms", raw.retry.longest_ms),
         ("correlation.late_max_s", raw.correlation.late_max_s),
+        ("correlation.ahead_max_s", raw.correlation.ahead_max_s),
         ("correlation.quiet_max_s", raw.correlation.quiet_max_s),
         ("correlation.memory_bytes_max", raw.correlation.memory_bytes_max),
         ("correlation.groups_max", raw.correlation.groups_max as u64),

@@ -537,6 +537,8 @@ pub struct RawCorrelation {
     pub sync_each_request: bool,
     /// How much later than newer ones an event may come (seconds). Correlations tell what happened so much later.
     pub late_max_s: u64,
+    /// How far the clock of an event may be ahead of ours (seconds). One that is further ahead counts as of its arrival.
+    pub ahead_max_s: u64,
     /// When no event has come for so long, correlations wait for no earlier one (seconds).
     pub quiet_max_s: u64,
     /// Most memory of groups and of events that wait (bytes).
@@ -545,7 +547,7 @@ pub struct RawCorrelation {
     pub groups_max: usize,
     /// Most values that `first_seen` remembers; each takes about 60 bytes.
     pub values_max: usize,
-    /// Most alerts of one correlation in an hour. What is more is counted, and told with the next.
+    /// Most alerts of one correlation in an hour, in one cluster. What is more is counted, and told with the next.
     pub alerts_per_hour_max: usize,
 }
 
@@ -555,6 +557,7 @@ impl Default for RawCorrelation {
             state: None,
             sync_each_request: false,
             late_max_s: 60,
+            ahead_max_s: 60,
             quiet_max_s: 300,
             memory_bytes_max: 96 << 20,
             groups_max: 100_000,
