@@ -168,17 +168,22 @@ pub struct Overrides {
 pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigError> {
     let raw = match file {
         None => Raw::default(),
-        Some(path) => {
-            let text = fs::read_to_string(path)
-                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-            parse(&text).map_err(|(line, reason)| ConfigError::Syntax {
-                path: path.to_owned(),
-                line,
-                reason,
-            })?
-        }
+        Some(path) => read(path)?,
     };
     meant(raw, overrides)
+}
+
+/// Reads a configuration file, as it is written.
+pub fn read(path: &Path) -> Result<Raw, ConfigError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let mut raw = parse(&text).map_err(|(line, reason)| ConfigError::Syntax {
+        path: path.to_owned(),
+        line,
+        reason,
+    })?;
+    raw.rules.begin_at(path);
+    Ok(raw)
 }
 
 /// Reads the text of a configuration file, or gives the line and the reason why it is none.
