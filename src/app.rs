@@ -97,10 +97,10 @@ impl App {
                 Some(forwarder(Output::File(Arc::new(file))))
             }
         };
-        for stranger in
-            config.policy.alerting.strangers(classifier.rules(), config.plan.correlations())
-        {
-            tracing::warn!("{stranger}");
+        let (alerting, correlations) = (&config.policy.alerting, config.plan.correlations());
+        let strangers = alerting.strangers(classifier.rules(), correlations);
+        for odd in strangers.into_iter().chain(alerting.other_groups(correlations)) {
+            tracing::warn!("{odd}");
         }
         if config.correlation.state.is_none() && !config.plan.is_empty() {
             tracing::warn!(

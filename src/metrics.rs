@@ -293,7 +293,7 @@ impl Metrics {
             )?,
             correlation_events: counters(
                 "k8scop_correlation_events_total",
-                "Events that correlations are about: taken, duplicate (taken before), late (after correlation.late_max_s; taken), too_late (of no use to a group any more), hurried (taken before their time for want of room), cut (more than one group has room for).",
+                "Events that correlations are about: taken, duplicate (taken before), late (after correlation.late_max_s; taken), ahead (of the clock by more than correlation.ahead_max_s; taken as of their arrival), too_late (of no use to a group any more), hurried (taken before their time for want of room), cut (more than one group has room for).",
                 &["result"],
             )?,
             correlation_matches: counters(
@@ -355,7 +355,7 @@ impl Metrics {
         for result in ["created", "duplicate", "failed"] {
             self.settled_alerts.with_label_values(&[result]);
         }
-        for result in ["taken", "duplicate", "late", "too_late", "hurried", "cut"] {
+        for result in ["taken", "duplicate", "late", "ahead", "too_late", "hurried", "cut"] {
             self.correlation_events.with_label_values(&[result]);
         }
         for result in ["told", "suppressed", "withheld"] {

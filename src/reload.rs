@@ -1,7 +1,10 @@
 //! Puts the rules on disk to use while the program runs. They are read and compiled first, and swapped at once; if
 //! they cannot be used, those before stay in use, and log, `/readyz` and `/metrics` say so.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -13,7 +16,6 @@ use crate::{
     correlator::Correlator,
     metrics::Metrics,
     prepare::Preparer,
-    rules::Rule,
 };
 
 /// Longest text of what is wrong with rules (bytes).
@@ -117,7 +119,7 @@ impl RuleReload {
         let (digest, before) = (texts.digest(), self.preparer.classifier());
         if digest == turn.in_use {
             // Every swap keeps a set alive for as long as a request is judged by it.
-            return Ok(format!("{}, as before", in_use(before.rules())));
+            return Ok(format!("{}, as before", in_use(&before)));
         }
         let wrong = |reason: String| ReloadError::Rules(cut(reason));
         let compiled = texts.compile().map_err(|error| wrong(error.to_string()))?;
@@ -133,7 +135,7 @@ impl RuleReload {
         self.correlator.uses(classifier.plan());
         // First, so that no request counts what is not there yet.
         self.metrics.uses_rules(classifier.rules(), before.rules());
-        let said = difference(classifier.rules(), before.rules());
+        let said = difference(&classifier, &before);
         self.preparer.swap(classifier);
         turn.in_use = digest;
         Ok(said)
@@ -165,17 +167,23 @@ fn digest(texts: &Result<RuleTexts, ConfigError>) -> Option<RulesDigest> {
     texts.as_ref().ok().map(RuleTexts::digest)
 }
 
-fn in_use(rules: &[Rule]) -> String {
-    format!("{} rules are in use", rules.len())
+fn in_use(all: &Classifier) -> String {
+    let (rules, correlations) = (all.rules().len(), all.plan().correlations().len());
+    match correlations {
+        0 => format!("{rules} rules are in use"),
+        _ => format!("{rules} rules and {correlations} correlations are in use"),
+    }
 }
 
-fn difference(now: &[Rule], before: &[Rule]) -> String {
-    let more = |these: &[Rule], others: &[Rule]| {
-        let others: std::collections::HashSet<_> = others.iter().map(|it| it.id.as_str()).collect();
-        these.iter().filter(|it| !others.contains(it.id.as_str())).count()
-    };
-    let (added, gone) = (more(now, before), more(before, now));
+fn difference(now: &Classifier, before: &Classifier) -> String {
+    let (ids, ids_before) = (ids(now), ids(before));
+    let (added, gone) = (ids.difference(&ids_before).count(), ids_before.difference(&ids).count());
     format!("{}: {added} of them are new, {gone} are gone", in_use(now))
+}
+
+fn ids(all: &Classifier) -> HashSet<&str> {
+    let correlations = all.plan().correlations().iter().map(|it| it.correlation.id.as_str());
+    all.rules().iter().map(|it| it.id.as_str()).chain(correlations).collect()
 }
 
 fn cut(mut text: String) -> String {

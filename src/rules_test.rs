@@ -36,21 +36,40 @@ pub struct Case {
     pub must: Option<bool>,
     /// What is not as it must be.
     pub failure: Option<String>,
+    /// Whether that is only that there is nothing to test.
+    pub is_lack: bool,
 }
 
 impl Case {
     fn without_examples() -> Self {
         let failure = "needs an example that matches and one that does not".to_owned();
-        Self { name: "examples".into(), must: None, failure: Some(failure) }
+        Self { name: "examples".into(), must: None, failure: Some(failure), is_lack: true }
     }
 }
 
-/// How many passed and failed.
+/// How many examples passed and failed, and of how many rules there are not enough.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TestCounts {
+    /// Examples.
+    pub passed: usize,
+    /// Examples.
+    pub failed: usize,
+    /// Rules without an example that matches, or without one that does not.
+    pub lacking: usize,
+}
+
+/// Counts what came out.
 #[must_use]
-pub fn counts(tested: &[Tested]) -> (usize, usize) {
-    let cases = || tested.iter().flat_map(|it| &it.cases);
-    let failed = cases().filter(|it| it.failure.is_some()).count();
-    (cases().count() - failed, failed)
+pub fn counts(tested: &[Tested]) -> TestCounts {
+    let mut counts = TestCounts::default();
+    for case in tested.iter().flat_map(|it| &it.cases) {
+        match (&case.failure, case.is_lack) {
+            (None, _) => counts.passed += 1,
+            (Some(_), false) => counts.failed += 1,
+            (Some(_), true) => counts.lacking += 1,
+        }
+    }
+    counts
 }
 
 /// Runs every rule on its examples.
@@ -78,6 +97,7 @@ fn tested_on_streams(classifier: &Classifier, planned: &Planned) -> Tested {
         name: stream.name.clone(),
         must: Some(must),
         failure: check_stream(classifier, planned, stream, must).err(),
+        is_lack: false,
     }));
     Tested {
         id: it.id.clone(),
@@ -147,6 +167,7 @@ fn tested(classifier: &Classifier, place: usize, rule: &Rule) -> Tested {
         name: example.name.clone(),
         must: Some(must),
         failure: check(classifier, place, rule, example, must).err(),
+        is_lack: false,
     }));
     Tested {
         id: rule.id.clone(),
@@ -212,7 +233,8 @@ mod tests {
         let good = format!("events: [{a}, {list}, {a}], alerts: 1, reason: 'a: 2'");
         let late = format!("events: [{a}, {list}, {list}, {a}]");
         let tested = run(&good, &late);
-        assert_eq!(counts(&tested), (4, 0), "{tested:?}");
+        let expected = TestCounts { passed: 4, ..TestCounts::default() };
+        assert_eq!(counts(&tested), expected, "{tested:?}");
         for (matching, not_matching, told) in [
             (&late, &late, "does not fire"),
             (&good, &good.replace(", alerts: 1, reason: 'a: 2'", ""), "fires 1 times"),
@@ -232,13 +254,13 @@ mod tests {
     fn every_built_in_rule_passes_its_examples() {
         let compiled = crate::config::built_in_rules().unwrap();
         let tested = run(compiled.rules, compiled.plan).unwrap();
-        let (passed, failed) = counts(&tested);
+        let TestCounts { passed, failed, lacking } = counts(&tested);
         let failures: Vec<_> = tested
             .iter()
             .flat_map(|it| it.cases.iter().map(move |case| (&it.file, case)))
             .filter(|(_, it)| it.failure.is_some())
             .collect();
-        assert_eq!(failed, 0, "{failures:#?}");
+        assert_eq!((failed, lacking), (0, 0), "{failures:#?}");
         assert!(passed > rules::BUILT_IN.len() * 2);
     }
 }

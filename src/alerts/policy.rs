@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::Glob;
 use crate::{
     correlate::{Plan, Planned},
@@ -160,6 +162,11 @@ impl Fits {
         self.rules.is_empty() || self.rules.iter().any(|it| of.is_meant(it))
     }
 
+    /// Whether it is meant by its id, its title or a tag, not by `*`.
+    fn names(&self, of: Source<'_>) -> bool {
+        self.rules.iter().any(|it| !it.as_str().contains('*') && of.is_meant(it))
+    }
+
     /// Whether all of its alerts are meant.
     fn all_of(&self, of: Source<'_>) -> bool {
         self.some_of(of) && self.namespaces.is_empty() && self.clusters.is_empty()
@@ -238,6 +245,29 @@ impl Policy {
     fn held_us(&self, of: Source<'_>) -> i64 {
         let is_held = |it: &&Suppress| of.level <= it.max_level && it.fits.all_of(of);
         self.suppress.iter().find(is_held).map_or(0, |it| i64::from(it.for_s) * 1_000_000)
+    }
+
+    /// Where `by` names other fields than the `group-by` of a correlation that is named: it is quiet for each of its own
+    /// groups.
+    #[must_use]
+    pub fn other_groups(&self, correlations: &[Planned]) -> Vec<String> {
+        let mut found = Vec::new();
+        for Suppress { fits, by, .. } in &self.suppress {
+            for planned in correlations {
+                let groups = planned.correlation.group_by.iter().map(|it| it.name.as_str());
+                let groups: BTreeSet<&str> = groups.collect();
+                let by: BTreeSet<&str> = by.iter().map(String::as_str).collect();
+                let is_other = !by.is_empty() && by != groups;
+                if is_other && fits.names(Source::from(planned)) {
+                    found.push(format!(
+                        "alerts.suppress: `by` says nothing to the correlation `{}`: it is quiet for each of its groups, by {}",
+                        planned.correlation.title,
+                        groups.into_iter().collect::<Vec<_>>().join(", ")
+                    ));
+                }
+            }
+        }
+        found
     }
 
     /// Names of rules that no rule or correlation has: they may be misspelt.

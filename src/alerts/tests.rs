@@ -353,6 +353,36 @@ fn correlations_are_told_as_alerts_are() {
 }
 
 #[test]
+fn correlations_are_quiet_by_their_own_groups() {
+    let text = "{title: Many, id: many, level: low, correlation: {type: event_count, rules: [r], group-by: [user.username, objectRef.namespace], timespan: 10s, condition: {gte: 3}}}";
+    let correlation = rules::correlation::parse("c.yml", text).unwrap();
+    let base = BaseRule { id: "r".into(), name: None, file: "c.yml".into() };
+    let plan = Plan::new(vec![correlation], &[base]).unwrap();
+    let said = |rules: &str, by: &[&str]| {
+        let suppress = Suppress {
+            fits: Fits { rules: vec![Glob::new(rules)], ..Fits::default() },
+            by: by.iter().map(|it| (*it).to_owned()).collect(),
+            fields: Vec::new(),
+            for_s: 60,
+            max_level: Level::Medium,
+        };
+        let policy = Policy { suppress: vec![suppress], ..Policy::default() };
+        policy.other_groups(plan.correlations())
+    };
+    let expected = "alerts.suppress: `by` says nothing to the correlation `Many`: it is quiet for each of its groups, by objectRef.namespace, user.username";
+    assert_eq!(said("many", &["user.username"]), [expected]);
+    assert_eq!(said("Many", &["k8scop.peer_ip"]), [expected]);
+    for (rules, by) in [
+        ("many", &["objectRef.namespace", "user.username"][..]),
+        ("many", &[]),
+        ("*", &["user.username"]),
+        ("other", &["user.username"]),
+    ] {
+        assert!(said(rules, by).is_empty(), "{rules} {by:?}");
+    }
+}
+
+#[test]
 fn credentials_are_never_shown() {
     let sender = Sender::new(Some(b"ApiKey s3cret"));
     assert_eq!(

@@ -35,6 +35,7 @@ pub(super) fn visit(
         // The API server takes the first of several (apimachinery, `Convert_Slice_string_To_string`).
         Field::Query(name) => text(event.query_values(name).next().as_deref()),
         Field::Command => texts(view.commands()),
+        Field::Script => texts(view.scripts()),
         Field::Kubectl => text(view.kubectl()),
         Field::PeerIp => text(event.peer_ip.as_deref()),
         Field::Actor => text(Some(view.actor())),

@@ -84,6 +84,7 @@ pub(super) fn decides_field(view: &View<'_>, field: &Field) -> bool {
         Field::Object(_)
         | Field::Pod(_)
         | Field::Container(_)
+        | Field::Script
         | Field::HostPath
         | Field::CsrCommonName
         | Field::CsrOrganization => event.request_object.is_none() && view.objects().is_empty(),
@@ -113,6 +114,7 @@ fn is_always_decided(field: &Field) -> bool {
         | Field::Object(_)
         | Field::Pod(_)
         | Field::Container(_)
+        | Field::Script
         | Field::HostPath
         | Field::Removed
         | Field::Copied

@@ -19,6 +19,7 @@ mod patch;
 mod plain;
 mod reason;
 mod shape;
+mod shell;
 mod sure;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,13 @@
 
 use std::{borrow::Cow, cell::OnceCell};
 
-use super::{actor::actor, csr::Subject, kubectl::kubectl, patch};
+use super::{
+    actor::actor,
+    csr::Subject,
+    kubectl::kubectl,
+    patch,
+    shell::{Variable, plain, straight},
+};
 use crate::{
     event::AuditEvent,
     json::{self, Kind},
@@ -20,6 +26,7 @@ pub(super) struct View<'e> {
     containers: OnceCell<Texts<'e>>,
     host_paths: OnceCell<Vec<String>>,
     commands: OnceCell<Vec<String>>,
+    scripts: OnceCell<Vec<String>>,
     csr: OnceCell<Subject>,
     kubectl: OnceCell<Option<String>>,
 }
@@ -36,6 +43,7 @@ impl<'e> View<'e> {
             containers: OnceCell::new(),
             host_paths: OnceCell::new(),
             commands: OnceCell::new(),
+            scripts: OnceCell::new(),
             csr: OnceCell::new(),
             kubectl: OnceCell::new(),
         }
@@ -49,13 +57,24 @@ impl<'e> View<'e> {
         self.kubectl.get_or_init(|| kubectl(self.event)).as_deref()
     }
 
-    /// The container command as it was sent and, where that is another, as a shell would have it: without quotes, and
-    /// with straight paths.
+    /// The container command as it was sent and, where that is another, as a shell would have it.
     pub(super) fn commands(&self) -> &[String] {
         self.commands.get_or_init(|| {
-            let Some(command) = self.event.container_command() else { return Vec::new() };
-            let plain = plain_command(&command);
-            if plain == command { vec![command] } else { vec![command, plain] }
+            let mut all = Vec::new();
+            if self.event.has_command() {
+                let words: Vec<_> = self.event.query_values("command").collect();
+                push_command(&words, &[], &mut all);
+            }
+            all
+        })
+    }
+
+    /// What the containers run, each command in one line, likewise in both ways.
+    pub(super) fn scripts(&self) -> &[String] {
+        self.scripts.get_or_init(|| {
+            let mut all = Vec::new();
+            self.containers().iter().for_each(|it| push_scripts(it, &mut all));
+            all
         })
     }
 
@@ -222,62 +241,59 @@ fn elements(array: Cow<'_, str>) -> Texts<'_> {
     }
 }
 
+/// The texts of an array, or one text.
+fn words(value: &str) -> Vec<Cow<'_, str>> {
+    match json::kind(value) {
+        Kind::Array => json::elements(value).filter_map(json::string).collect(),
+        _ => json::string(value).into_iter().collect(),
+    }
+}
+
+/// What a container runs: its own command, its hooks and its probes.
+fn push_scripts(container: &str, all: &mut Vec<String>) {
+    let [command, arguments, variables, lifecycle] =
+        json::get_each(container, ["command", "args", "env", "lifecycle"]);
+    let probes = json::get_each(container, ["livenessProbe", "readinessProbe", "startupProbe"]);
+    let hooks = lifecycle.map_or([None; 2], |it| json::get_each(it, ["preStop", "postStart"]));
+    let own = [command, arguments].into_iter().flatten().flat_map(words).collect();
+    let others = hooks.into_iter().chain(probes).flatten().filter_map(command_of).map(words);
+    let commands: Vec<_> = std::iter::once(own).chain(others).filter(|it| !it.is_empty()).collect();
+    if !commands.is_empty() {
+        let variables = variables.into_iter().flat_map(json::elements).filter_map(variable);
+        let variables: Vec<_> = variables.collect();
+        commands.iter().for_each(|it| push_command(it, &variables, all));
+    }
+}
+
+/// What a container finds in its environment, as far as it is written there.
+fn variable(of_container: &str) -> Option<Variable<'_>> {
+    let [name, value] = json::get_each(of_container, ["name", "value"]);
+    Some((json::string(name?)?, json::string(value?)?))
+}
+
+/// What a hook or a probe runs.
+fn command_of(hook: &str) -> Option<&str> {
+    json::get(json::get(hook, "exec")?, "command")
+}
+
+/// A command as it was sent and, where that is another, as a shell would have it.
+fn push_command(words: &[Cow<'_, str>], variables: &[Variable<'_>], all: &mut Vec<String>) {
+    if !words.is_empty() {
+        let (sent, plain) = (words.join(" "), plain(words, variables));
+        let is_other = plain != sent;
+        all.push(sent);
+        all.extend(is_other.then_some(plain));
+    }
+}
+
 /// A text without its percent escapes; borrowed if it has none.
 fn unescaped(text: &str) -> Cow<'_, str> {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy()
 }
 
-/// A path without detours: `//etc/`, `/etc/.` and `/var/../etc` are `/etc`.
-fn straight(path: &str) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for name in path.split('/') {
-        match name {
-            "" | "." => (),
-            ".." => {
-                names.pop();
-            }
-            name => names.push(name),
-        }
-    }
-    let root = if path.starts_with('/') { "/" } else { "" };
-    format!("{root}{}", names.join("/"))
-}
-
-/// A command as a shell has it, roughly: quotes, backslashes and what is empty gone, `$IFS` a blank, paths straight.
-fn plain_command(command: &str) -> String {
-    // A line that goes on, and the arguments of a shell that has none, are nothing.
-    let whole = command.replace("\\\n", "").replace("$@", "").replace("$*", "");
-    let spaced = whole.replace("${IFS}", " ").replace("$IFS", " ");
-    let bare: String = spaced.chars().filter(|it| !matches!(it, '\'' | '"' | '\\' | '`')).collect();
-    let words =
-        bare.split_whitespace().map(|word| match word.contains("//") || word.contains("/.") {
-            // What stands before the path (`if=`, `@`, `http:`) stays.
-            true => match word.find('/') {
-                Some(at) if !word.contains("://") => {
-                    let (before, path) = word.split_at(at);
-                    Cow::Owned(format!("{before}{}", straight(path)))
-                }
-                _ => Cow::Borrowed(word),
-            },
-            false => Cow::Borrowed(word),
-        });
-    words.collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_and_commands() {
-        for path in ["/etc", "/etc/", "//etc", "/var/../etc", "/./etc/."] {
-            assert_eq!(straight(path), "/etc");
-        }
-        assert_eq!(straight("/"), "/");
-        assert_eq!(plain_command(r#"sh -c c""at${IFS}/e'tc'//shadow"#), "sh -c cat /etc/shadow");
-        assert_eq!(plain_command("sh -c cat /e$@tc/sha\\\ndow$*"), "sh -c cat /etc/shadow");
-        assert_eq!(plain_command("curl https://a.example//x"), "curl https://a.example//x");
-    }
 
     #[test]
     fn paths_are_decoded() {

@@ -22,7 +22,7 @@ pub(super) enum RulesCommand {
     #[command(after_help = LINT_HELP)]
     Lint(LintArgs),
     /// Run every rule on its own examples, those that must hit it and those that must not
-    #[command(after_help = "Example:\n  k8scop rules test my-rules --format junit > rules.xml")]
+    #[command(after_help = TEST_HELP)]
     Test(TestArgs),
     /// Count which ideas of a survey of detections the rules cover
     #[command(after_help = COVERAGE_HELP)]
@@ -48,13 +48,25 @@ Example:
 
 Exit status: 0 done; 1 there is an error or, with --strict, a warning; 2 wrong usage; 4 the configuration cannot be used.";
 
+const TEST_HELP: &str = "\
+A rule without examples is told, and fails only with --strict: those that were imported have none.
+
+Example:
+  k8scop rules test my-rules --format junit > rules.xml
+
+Exit status: 0 done; 1 an example failed or, with --strict, is missing; 2 wrong usage; 3 a rule cannot be used; 4 the \
+configuration cannot be used.";
+
 const COVERAGE_HELP: &str = "\
 The survey has a row for each idea and the columns id, idea, tactic, technique, kind and, for each set of rules that was \
 read, in_NAME: y… it has the idea, p… a part of it, - not. A rule covers the ideas whose ids it names in \
 k8scop.detects. Ideas that no audit event shows are counted apart.
 
 Example:
-  k8scop rules coverage --against survey.csv --format json";
+  k8scop rules coverage --against survey.csv --format json
+
+Exit status: 0 done; 2 wrong usage; 3 a rule cannot be used; 4 the configuration cannot be used; 70 the survey cannot be \
+read.";
 
 const IMPORT_HELP: &str = "\
 Of Sigma is taken what has `product: kubernetes`, `service: audit`; fields that no audit event has are put right where \
@@ -163,6 +175,9 @@ pub(super) struct LintArgs {
 pub(super) struct TestArgs {
     #[command(flatten)]
     sources: SourceArgs,
+    /// Exit with status 1 where a rule has not enough examples, too
+    #[arg(long)]
+    strict: bool,
     /// For a person, JSON, or JUnit's XML
     #[arg(long, value_enum, default_value_t = TestOutput::Text)]
     format: TestOutput,
@@ -189,6 +204,9 @@ pub(super) struct CoverageArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
+    /// Configuration file: the lists that the rules may ask
+    #[arg(short, long, value_name = "FILE", env = "K8SCOP_CONFIG")]
+    config: Option<PathBuf>,
     /// A folder of Sigma rules, a Sigma rule, or a rules file of Falco's
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
@@ -205,13 +223,16 @@ pub(super) struct ImportArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct DiffArgs {
-    /// The old rules: a file or a folder, or `built-in`
+    /// The old rules: a file, a folder, `built-in`, or `configured`: those of the configuration
     old: PathBuf,
     /// The new ones
     new: PathBuf,
     /// A file of events, as `k8scop explain` reads them; - is standard input
     #[arg(value_name = "EVENTS")]
     events: Option<PathBuf>,
+    /// Configuration file: its lists, and the rules that are `configured`
+    #[arg(short, long, value_name = "FILE", env = "K8SCOP_CONFIG")]
+    config: Option<PathBuf>,
     /// For a person, or JSON
     #[arg(long, value_enum, default_value_t = TextFormat::Text)]
     format: TextFormat,
@@ -248,7 +269,7 @@ pub(super) fn run(command: &RulesCommand) -> ExitCode {
                 TestOutput::Json => TestFormat::Json,
                 TestOutput::Junit => TestFormat::Junit,
             };
-            ruleset::test(&args.sources.sources(), format)
+            ruleset::test(&args.sources.sources(), format, args.strict)
         }
         RulesCommand::Coverage(args) => ruleset::coverage(&ruleset::CoverageOptions {
             sources: args.sources.sources(),
@@ -258,6 +279,7 @@ pub(super) fn run(command: &RulesCommand) -> ExitCode {
         RulesCommand::Import(args) => ruleset::import(&ruleset::ImportOptions {
             source: args.source.clone(),
             to: args.to.clone(),
+            config: args.config.clone(),
             dry_run: args.dry_run,
             json: args.format == TextFormat::Json,
         }),
@@ -265,6 +287,7 @@ pub(super) fn run(command: &RulesCommand) -> ExitCode {
             old: args.old.clone(),
             new: args.new.clone(),
             events: args.events.clone(),
+            config: args.config.clone(),
             json: args.format == TextFormat::Json,
         }),
     };

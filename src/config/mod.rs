@@ -168,17 +168,22 @@ pub struct Overrides {
 pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigError> {
     let raw = match file {
         None => Raw::default(),
-        Some(path) => {
-            let text = fs::read_to_string(path)
-                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-            parse(&text).map_err(|(line, reason)| ConfigError::Syntax {
-                path: path.to_owned(),
-                line,
-                reason,
-            })?
-        }
+        Some(path) => read(path)?,
     };
     meant(raw, overrides)
+}
+
+/// Reads a configuration file, as it is written.
+pub fn read(path: &Path) -> Result<Raw, ConfigError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let mut raw = parse(&text).map_err(|(line, reason)| ConfigError::Syntax {
+        path: path.to_owned(),
+        line,
+        reason,
+    })?;
+    raw.rules.begin_at(path);
+    Ok(raw)
 }
 
 /// Reads the text of a configuration file, or gives the line and the reason why it is none.
@@ -307,6 +312,7 @@ fn correlation(raw: &raw::RawCorrelation) -> CorrelationSettings {
         sync_each_request: raw.sync_each_request,
         limits: correlate::Limits {
             late_max_us: micros(raw.late_max_s),
+            ahead_max_us: micros(raw.ahead_max_s),
             quiet_max_us: micros(raw.quiet_max_s),
             held_bytes_max: bytes / 3,
             groups_max: raw.groups_max,
@@ -651,6 +657,7 @@ fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
         ("retry.first_ms", raw.retry.first_ms),
         ("retry.longest_ms", raw.retry.longest_ms),
         ("correlation.late_max_s", raw.correlation.late_max_s),
+        ("correlation.ahead_max_s", raw.correlation.ahead_max_s),
         ("correlation.quiet_max_s", raw.correlation.quiet_max_s),
         ("correlation.memory_bytes_max", raw.correlation.memory_bytes_max),
         ("correlation.groups_max", raw.correlation.groups_max as u64),

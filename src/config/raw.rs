@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -504,15 +508,34 @@ pub enum AlertTargetName {
 pub struct RawRules {
     /// The rules that come with the program.
     pub built_in: bool,
-    /// More rule files, or folders of them with all that are in these, but for names that begin with a dot.
+    /// More rule files, or folders of them with all that are in these, but for names that begin with a dot. Relative
+    /// paths, also those of lists, begin at the folder of this file.
     pub paths: Vec<PathBuf>,
     /// What `%NAME%` stands for where a rule says `expand`: values, or a file with one a line (`.yml`: a YAML list).
     pub lists: BTreeMap<String, RawList>,
+    /// The configuration file that names these paths: those that are relative begin at its folder.
+    #[serde(skip)]
+    pub named_in: Option<PathBuf>,
+}
+
+impl RawRules {
+    /// Lets relative paths begin at the folder of the configuration file.
+    pub fn begin_at(&mut self, file: &Path) {
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let files = self.lists.values_mut().filter_map(|it| match it {
+            RawList::File(path) => Some(path),
+            RawList::Values(_) => None,
+        });
+        for path in self.paths.iter_mut().chain(files) {
+            *path = folder.join(&*path);
+        }
+        self.named_in = Some(file.to_owned());
+    }
 }
 
 impl Default for RawRules {
     fn default() -> Self {
-        Self { built_in: true, paths: Vec::new(), lists: BTreeMap::new() }
+        Self { built_in: true, paths: Vec::new(), lists: BTreeMap::new(), named_in: None }
     }
 }
 
@@ -537,6 +560,8 @@ pub struct RawCorrelation {
     pub sync_each_request: bool,
     /// How much later than newer ones an event may come (seconds). Correlations tell what happened so much later.
     pub late_max_s: u64,
+    /// How far the clock of an event may be ahead of ours (seconds). One that is further ahead counts as of its arrival.
+    pub ahead_max_s: u64,
     /// When no event has come for so long, correlations wait for no earlier one (seconds).
     pub quiet_max_s: u64,
     /// Most memory of groups and of events that wait (bytes).
@@ -545,7 +570,7 @@ pub struct RawCorrelation {
     pub groups_max: usize,
     /// Most values that `first_seen` remembers; each takes about 60 bytes.
     pub values_max: usize,
-    /// Most alerts of one correlation in an hour. What is more is counted, and told with the next.
+    /// Most alerts of one correlation in an hour, in one cluster. What is more is counted, and told with the next.
     pub alerts_per_hour_max: usize,
 }
 
@@ -555,6 +580,7 @@ impl Default for RawCorrelation {
             state: None,
             sync_each_request: false,
             late_max_s: 60,
+            ahead_max_s: 60,
             quiet_max_s: 300,
             memory_bytes_max: 96 << 20,
             groups_max: 100_000,

@@ -30,6 +30,8 @@ pub struct RuleSources {
     built_in: bool,
     paths: Vec<PathBuf>,
     lists: Vec<(String, RawList)>,
+    /// The configuration file that names them.
+    named_in: Option<PathBuf>,
 }
 
 /// Rule files as they were read.
@@ -51,7 +53,12 @@ impl RuleSources {
     #[must_use]
     pub fn new(raw: &RawRules) -> Self {
         let lists = raw.lists.iter().map(|(name, list)| (name.clone(), list.clone()));
-        Self { built_in: raw.built_in, paths: raw.paths.clone(), lists: lists.collect() }
+        Self {
+            built_in: raw.built_in,
+            paths: raw.paths.clone(),
+            lists: lists.collect(),
+            named_in: raw.named_in.clone(),
+        }
     }
 
     /// Whether there is anything that can change.
@@ -72,7 +79,9 @@ impl RuleSources {
             for file in Walk::files(path)? {
                 let text = match read(&file) {
                     Ok(text) => text,
-                    Err(source) if file == *path => return Err(failed(&file, source)),
+                    Err(source) if file == *path => {
+                        return Err(failed(&file, self.placed("rules.paths", source)));
+                    }
                     Err(error) => {
                         let (file, reason) = (file.display().to_string(), error.to_string());
                         unreadable.push(RuleError { file, line: 1, column: 1, reason });
@@ -86,6 +95,15 @@ impl RuleSources {
                 files.push((file.display().to_string(), text));
             }
         }
+        Ok(RuleTexts { files, lists: self.read_lists()?, unreadable })
+    }
+
+    /// The lists by themselves.
+    pub fn lists(&self) -> Result<Lists, ConfigError> {
+        lists(&self.read_lists()?)
+    }
+
+    fn read_lists(&self) -> Result<Vec<(String, Vec<String>)>, ConfigError> {
         let mut lists = Vec::new();
         for (name, list) in &self.lists {
             let values = match list {
@@ -95,7 +113,8 @@ impl RuleSources {
                     all.ok_or_else(|| list_error(name, "its values must be texts"))?
                 }
                 RawList::File(path) => {
-                    let text = read(path).map_err(|source| failed(path, source))?;
+                    let text = read(path)
+                        .map_err(|source| failed(path, self.placed("rules.lists", source)))?;
                     let is_yaml = path.extension().is_some_and(|it| it == "yml" || it == "yaml");
                     Lists::read(&text, is_yaml)
                         .map_err(|error| failed(path, io::Error::other(error)))?
@@ -103,8 +122,26 @@ impl RuleSources {
             };
             lists.push((name.clone(), values));
         }
-        Ok(RuleTexts { files, lists, unreadable })
+        Ok(lists)
     }
+
+    /// Why a file cannot be read, with the place where it is named.
+    fn placed(&self, option: &str, source: io::Error) -> io::Error {
+        match &self.named_in {
+            Some(file) if source.kind() == io::ErrorKind::NotFound => io::Error::other(format!(
+                "{source}: {option} of {} names it, and what is relative there begins at the folder of that file",
+                file.display()
+            )),
+            _ => source,
+        }
+    }
+}
+
+fn lists(named: &[(String, Vec<String>)]) -> Result<Lists, ConfigError> {
+    Lists::new(named.iter().cloned()).map_err(|wrong| {
+        let named = |it: String| format!("rules.lists: {it}");
+        ConfigError::Options(wrong.into_iter().map(named).collect())
+    })
 }
 
 fn list_error(name: &str, reason: &str) -> ConfigError {
@@ -149,20 +186,13 @@ impl RuleTexts {
 
     /// All that is in them, or all that is wrong with them.
     pub fn assemble(&self) -> Result<RuleSet, ConfigError> {
-        let lists = self.lists()?;
+        let lists = lists(&self.lists)?;
         let set = rules::assemble(&self.files, &Options::default(), &lists);
         if self.unreadable.is_empty() {
             return set.map_err(ConfigError::Rules);
         }
         let unreadable = self.unreadable.iter().cloned();
         Err(ConfigError::Rules(unreadable.chain(set.err().unwrap_or_default()).collect()))
-    }
-
-    fn lists(&self) -> Result<Lists, ConfigError> {
-        Lists::new(self.lists.iter().cloned()).map_err(|wrong| {
-            let named = |it: String| format!("rules.lists: {it}");
-            ConfigError::Options(wrong.into_iter().map(named).collect())
-        })
     }
 }
 
@@ -275,7 +305,13 @@ mod tests {
         }
 
         fn read(&self) -> Result<RuleTexts, ConfigError> {
-            RuleSources { built_in: false, paths: vec![self.0.clone()], lists: Vec::new() }.read()
+            RuleSources {
+                built_in: false,
+                paths: vec![self.0.clone()],
+                lists: Vec::new(),
+                named_in: None,
+            }
+            .read()
         }
 
         fn texts(&self) -> String {

@@ -7,7 +7,7 @@ use super::event::{Key, Shared};
 /// Most clusters that have clocks of their own. Further ones go by one clock together.
 pub(super) const CLOCKS_MAX: usize = 1_000;
 /// The cluster of events that tell none; its clock is also that of clusters that have none of their own.
-pub(super) const NAMELESS: &str = "";
+const NAMELESS: &str = "";
 
 /// Where the time of a cluster stands, and what waits for it. The log of one may come minutes behind that of another, and
 /// is not late for that.
@@ -59,11 +59,7 @@ pub(super) struct Clocks {
 impl Clocks {
     /// The clock of a cluster, which begins now if there is none.
     pub(super) fn of(&mut self, cluster: &str) -> &mut Clock {
-        let is_full = self.of_clusters.len() >= CLOCKS_MAX;
-        let name = match is_full && !self.of_clusters.contains_key(cluster) {
-            true => NAMELESS,
-            false => cluster,
-        };
+        let name = name_in(&self.of_clusters, cluster);
         self.of_clusters.entry(name.into()).or_default()
     }
 
@@ -113,5 +109,13 @@ impl Clocks {
         self.held_count = self.held_count.saturating_sub(1);
         self.held_bytes = self.held_bytes.saturating_sub(event.0.weight_bytes());
         Some(event)
+    }
+}
+
+/// Under which name a cluster is in a map: where there are too many, further ones share a place.
+pub(super) fn name_in<'c, T>(of_clusters: &BTreeMap<Box<str>, T>, cluster: &'c str) -> &'c str {
+    match of_clusters.len() >= CLOCKS_MAX && !of_clusters.contains_key(cluster) {
+        true => NAMELESS,
+        false => cluster,
     }
 }

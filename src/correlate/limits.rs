@@ -7,6 +7,9 @@ use crate::rules::correlation::COUNT_MAX;
 pub struct Limits {
     /// How much later than a newer one an event may come (microseconds).
     pub late_max_us: i64,
+    /// How far an event may be ahead of the wall clock when it arrives; one that is further counts as of then
+    /// (microseconds).
+    pub ahead_max_us: i64,
     /// When nothing has come for so long, nothing is waited for any more (microseconds).
     pub quiet_max_us: i64,
     /// Most events that wait for earlier ones.
@@ -23,7 +26,7 @@ pub struct Limits {
     pub values_max: usize,
     /// Most events that are remembered so as not to count them twice.
     pub seen_max: usize,
-    /// Most alerts of one correlation in an hour.
+    /// Most alerts of one correlation in an hour, in one cluster.
     pub alerts_per_hour_max: usize,
     /// Most alerts that wait to be stored.
     pub pending_max: usize,
@@ -33,6 +36,7 @@ impl Limits {
     /// Together some 200 MiB at worst.
     pub const DEFAULT: Self = Self {
         late_max_us: 60 * MICROS,
+        ahead_max_us: 60 * MICROS,
         quiet_max_us: 300 * MICROS,
         held_max: 100_000,
         held_bytes_max: 32 << 20,
@@ -63,7 +67,9 @@ pub struct Counts {
     pub duplicate: u64,
     /// Events that came later than the bound.
     pub late: u64,
-    /// Of these: what could not be used, once for each group.
+    /// Events that were too far ahead of the wall clock.
+    pub ahead: u64,
+    /// Of the late ones: what could not be used, once for each group.
     pub too_late: u64,
     /// Events that were taken before their time: too many were held.
     pub hurried: u64,

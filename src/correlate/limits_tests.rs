@@ -71,6 +71,39 @@ fn many_groups_stay_in_the_bound_and_the_oldest_go_first() {
     assert_eq!(told, ["0".into()]);
 }
 
+/// As many keys as `K8SCOP_TEST_KEYS` says, each once, each of a group and a value of its own.
+#[test]
+fn as_many_keys_as_there_are_stay_in_the_bound() {
+    let keys = std::env::var("K8SCOP_TEST_KEYS").map_or(50_000, |it| it.parse().unwrap());
+    let plan = plan(&[COUNT, FIRST, ABSENCE]);
+    let limits = Limits {
+        groups_max: 10_000,
+        groups_bytes_max: 4 << 20,
+        values_max: 10_000,
+        seen_max: 10_000,
+        late_max_us: 0,
+        ..LIMITS
+    };
+    let mut engine = Engine::new(Arc::clone(&plan), limits);
+    for number in 0..keys {
+        // All of them within a second: no group is over before it has to go.
+        let at_us = i64::try_from(number * 1_000_000 / keys).unwrap();
+        engine.observe(event(number, at_us, &plan));
+        engine.advance(at_us);
+        if number % 1000 == 0 {
+            assert!(engine.bytes() <= (4 << 20) + limits.held_bytes_max, "{}", engine.bytes());
+            assert!(engine.group_count() <= 10_000 && engine.value_count() <= 10_000);
+        }
+    }
+    let counts = engine.counts();
+    assert_eq!(counts.events, keys);
+    // What is not there was counted when it went.
+    let (groups, values) = (engine.group_count() as u64, engine.value_count() as u64);
+    let taken = keys - engine.held_count() as u64;
+    assert_eq!(counts.evicted_groups + groups, 2 * taken);
+    assert_eq!(counts.evicted_values + values, taken);
+}
+
 #[test]
 fn memory_stays_in_the_bound() {
     let plan = plan(ALL);
@@ -164,6 +197,58 @@ fn a_clock_that_is_ahead_makes_nothing_late() {
         observe(&mut engine, seen(at_s), 100 * SECOND);
     }
     assert_eq!(engine.counts().late, 0);
+}
+
+#[test]
+fn what_is_too_far_ahead_counts_as_of_its_arrival() {
+    let plan = plan(&[COUNT]);
+    let mut engine = Engine::new(Arc::clone(&plan), LIMITS);
+    let at =
+        |at_s: i64| Event { key: Key::of(&[&at_s.to_string()]), ..event(7, at_s * SECOND, &plan) };
+    // One node is an hour ahead, another a little; its own order stays, and it comes twice.
+    let arrived = [at(3702), at(100), at(3701), at(130)];
+    engine.passed("", 3702 * SECOND, 100 * SECOND);
+    engine.arrive(&arrived, 100 * SECOND);
+    engine.arrive(&arrived, 101 * SECOND);
+    let counts = engine.counts();
+    assert_eq!((counts.events, counts.duplicate, counts.ahead, counts.late), (4, 4, 2, 0));
+    engine.passed("", 131 * SECOND, 131 * SECOND);
+    engine.advance(131 * SECOND);
+    let fired: Vec<_> = engine.fired().iter().collect();
+    assert_eq!(fired.len(), 1);
+    assert_eq!((fired[0].at_us, fired[0].counted()), (100 * SECOND, "3".into()));
+    let ids: Vec<_> = fired[0].events().map(|it| it.at_us - 100 * SECOND).collect();
+    assert_eq!(ids, [-2, -1, 0]);
+}
+
+#[test]
+fn each_cluster_has_alerts_of_its_own() {
+    let plan = plan(&[FIRST]);
+    let mut engine = Engine::new(Arc::clone(&plan), Limits { alerts_per_hour_max: 5, ..LIMITS });
+    for number in 0..100 {
+        let at_us = i64::try_from(number).unwrap() * SECOND;
+        let cluster = if number % 2 == 0 { "loud" } else { "other" };
+        // Of the other, little happens.
+        if cluster == "loud" || number > 90 || number == 1 {
+            engine.observe(Event { cluster: cluster.into(), ..event(number, at_us, &plan) });
+        }
+    }
+    let (fired, counts) = ended(engine);
+    let of = |cluster: &str| fired.iter().filter(|it| &*it.cluster == cluster).count();
+    assert_eq!((of("loud"), of("other"), counts.withheld), (5, 5, 40));
+}
+
+#[test]
+fn behind_the_end_of_a_log_nothing_is_missed() {
+    let plan = plan(&[ABSENCE]);
+    let mut engine = Engine::new(Arc::clone(&plan), LIMITS);
+    for at_s in [0, 100, 105] {
+        let key = Key::of(&[&at_s.to_string()]);
+        engine.observe(Event { key, ..event(at_s, i64::try_from(at_s).unwrap() * SECOND, &plan) });
+    }
+    engine.close();
+    let told: Vec<_> = engine.fired().iter().map(|it| it.at_us / SECOND).collect();
+    assert_eq!(told, [10]);
 }
 
 #[test]

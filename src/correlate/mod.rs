@@ -15,6 +15,9 @@
 //! break (`gt`, `gte`) is told with the event that fulfils it. One that they can (`lt`, `lte`, `eq`, `neq`, `not`), an
 //! average and a percentile are told when the window is over, which begins with the first event of the group.
 //!
+//! **Clocks.** A log ends where it ends: [`Engine::close`] misses nothing in the time behind it. An event of a clock that is
+//! ahead by more than [`Limits::ahead_max_us`] counts as of its arrival; nothing waits for it.
+//!
 //! **Quiet.** A group that was told is quiet for a timespan. What would have been told is counted, in its next alert
 //! and in the metrics. A correlation that refers to another sees all that it matches, told or not.
 //!
@@ -32,7 +35,9 @@ mod fired;
 mod generations;
 mod group;
 mod limits;
+mod matches;
 mod plan;
+mod quota;
 mod sequence;
 mod state;
 mod table;

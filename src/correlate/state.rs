@@ -26,7 +26,7 @@ pub enum BrokenState {
 }
 
 /// What a snapshot begins with: this form of it, and no other.
-const MAGIC: &[u8; 16] = b"k8scop-correl-02";
+const MAGIC: &[u8; 16] = b"k8scop-correl-03";
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot<'m> {

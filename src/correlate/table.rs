@@ -1,13 +1,14 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    clock::{CLOCKS_MAX, NAMELESS},
+    clock::name_in,
     event::{Input, Key},
     generations::Generations,
     group::Group,
     plan::Planned,
+    quota::Quota,
 };
 
 /// What one correlation remembers.
@@ -21,9 +22,7 @@ pub(super) struct Table {
     pub(super) seen: Generations,
     /// `first_seen`: until when nothing is told of a cluster.
     learns_until_us: BTreeMap<Box<str>, i64>,
-    /// When alerts were raised, as far as it matters.
-    pub(super) told_us: VecDeque<i64>,
-    pub(super) withheld: u64,
+    quotas: BTreeMap<Box<str>, Quota>,
 }
 
 impl Table {
@@ -98,12 +97,17 @@ impl Table {
 
     /// Until when nothing is told of a cluster: for a time from its first event on.
     pub(super) fn learns_until_us(&mut self, cluster: &str, at_us: i64, learn_us: i64) -> i64 {
-        let is_full = self.learns_until_us.len() >= CLOCKS_MAX;
-        let name = match is_full && !self.learns_until_us.contains_key(cluster) {
-            true => NAMELESS,
-            false => cluster,
-        };
+        let name = name_in(&self.learns_until_us, cluster);
         let until_us = self.learns_until_us.entry(name.into());
         *until_us.or_insert(at_us.saturating_add(learn_us))
+    }
+
+    pub(super) fn quota(&mut self, cluster: &str) -> &mut Quota {
+        let name = name_in(&self.quotas, cluster);
+        self.quotas.entry(name.into()).or_default()
+    }
+
+    pub(super) fn cluster_of(&self, key: &Key) -> Option<Box<str>> {
+        self.groups.get(key).map(|it| it.cluster.clone())
     }
 }

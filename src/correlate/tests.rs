@@ -141,6 +141,7 @@ fn way() -> impl Strategy<Value = Way> {
 
 pub(super) const LIMITS: Limits = Limits {
     late_max_us: 30 * SECOND,
+    ahead_max_us: 30 * SECOND,
     quiet_max_us: 10_000 * SECOND,
     held_max: 1000,
     held_bytes_max: 1 << 20,

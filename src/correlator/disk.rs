@@ -33,9 +33,7 @@ pub(super) fn apply(engine: &mut Engine, record: &Record) {
     for (cluster, newest_us) in &record.newest_us {
         engine.passed(cluster, *newest_us, record.now_us);
     }
-    for event in &record.events {
-        engine.observe(event.clone());
-    }
+    engine.arrive(&record.events, record.now_us);
 }
 
 #[derive(Debug)]

@@ -257,6 +257,7 @@ impl Correlator {
             ("taken", now.events, before.events),
             ("duplicate", now.duplicate, before.duplicate),
             ("late", now.late, before.late),
+            ("ahead", now.ahead, before.ahead),
             ("too_late", now.too_late, before.too_late),
             ("hurried", now.hurried, before.hurried),
             ("cut", now.cut, before.cut),

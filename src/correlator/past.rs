@@ -30,10 +30,10 @@ impl Correlator {
         self.count(&mut work);
     }
 
-    /// There are no more: all windows come to their end.
+    /// There are no more: windows come to their end.
     pub(crate) fn finish_past(&self) {
         let mut work = self.work();
-        work.engine.finish();
+        work.engine.close();
         self.count(&mut work);
     }
 

@@ -12,7 +12,6 @@ mod text;
 mod way;
 
 use std::{
-    fs,
     io::{self, Write},
     path::{Path, PathBuf},
     rc::Rc,
@@ -63,15 +62,7 @@ pub enum About {
 pub fn load(file: Option<&Path>, rules: &[PathBuf]) -> Result<Config, ConfigError> {
     let mut raw = match file {
         None => Raw::default(),
-        Some(path) => {
-            let text = fs::read_to_string(path)
-                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-            config::parse(&text).map_err(|(line, reason)| ConfigError::Syntax {
-                path: path.to_owned(),
-                line,
-                reason,
-            })?
-        }
+        Some(path) => config::read(path)?,
     };
     let nothing = Raw::default();
     raw.auth = nothing.auth;
@@ -81,6 +72,7 @@ pub fn load(file: Option<&Path>, rules: &[PathBuf]) -> Result<Config, ConfigErro
     if !rules.is_empty() {
         raw.rules.built_in = false;
         raw.rules.paths = rules.to_vec();
+        raw.rules.named_in = None;
     }
     config::meant(raw, Overrides::default())
 }

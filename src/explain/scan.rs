@@ -286,7 +286,7 @@ impl Scan<'_> {
     /// Tells what several events mean together.
     fn correlate(&mut self) {
         let plan = Arc::clone(self.engine.plan());
-        self.engine.finish();
+        self.engine.close();
         for fired in self.engine.fired().clone() {
             let mut correlations = plan.correlations().iter();
             let Some(planned) = correlations.find(|it| *it.correlation.id == *fired.correlation)

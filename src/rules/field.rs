@@ -31,6 +31,8 @@ pub enum Field {
     Pod(String),
     /// `k8scop.container.PATH`: in a container of that pod, init and ephemeral ones too.
     Container(String),
+    /// `k8scop.script`: what these containers run (command and arguments, hooks, probes), each command in one line.
+    Script,
     /// `k8scop.host_path`: paths of the node that the pod, or the PersistentVolume, mounts; `//etc/`, `/etc/.` and
     /// `/var/../etc` are `/etc`.
     HostPath,
@@ -69,6 +71,7 @@ impl fmt::Display for Field {
             Self::Object(path) => write!(f, "k8scop.object.{path}"),
             Self::Pod(path) => write!(f, "k8scop.pod.{path}"),
             Self::Container(path) => write!(f, "k8scop.container.{path}"),
+            Self::Script => f.write_str("k8scop.script"),
             Self::HostPath => f.write_str("k8scop.host_path"),
             Self::Removed => f.write_str("k8scop.removed"),
             Self::Copied => f.write_str("k8scop.copied"),
@@ -133,6 +136,7 @@ pub(super) const OWN: &[&str] = &[
     "object.",
     "pod.",
     "container.",
+    "script",
     "host_path",
     "removed",
     "copied",
@@ -181,6 +185,7 @@ impl Field {
             None if name == "kubectl" => Self::Kubectl,
             None if name == "peer_ip" => Self::PeerIp,
             None if name == "actor" => Self::Actor,
+            None if name == "script" => Self::Script,
             None if name == "host_path" => Self::HostPath,
             None if name == "removed" => Self::Removed,
             None if name == "copied" => Self::Copied,

@@ -138,7 +138,7 @@ impl Lists {
     pub fn read(text: &str, is_yaml: bool) -> Result<Vec<String>, String> {
         if !is_yaml {
             return Ok(text
-                .lines()
+                .split(['\n', '\r'])
                 .map(without_comment)
                 .filter(|it| !it.is_empty())
                 .map(str::to_owned)

@@ -79,9 +79,9 @@ impl Idea {
 pub fn coverage(options: &CoverageOptions) -> Result<Report, RulesetError> {
     let rules = options.sources.good()?.heads();
     let (sets, mut ideas) = survey(&read(&options.against)?).map_err(|reason| {
-        RulesetError::Usage(format!("{}: {reason}", options.against.display()))
+        RulesetError::Content(format!("{}: {reason}", options.against.display()))
     })?;
-    let not_visible = not_visible().map_err(RulesetError::Events)?;
+    let not_visible = not_visible().map_err(RulesetError::Content)?;
     let mut notes = Vec::new();
     for rule in &rules {
         for id in &rule.detects {

@@ -26,6 +26,8 @@ pub struct DiffOptions {
     pub new: PathBuf,
     /// Events on which both are tried.
     pub events: Option<PathBuf>,
+    /// A configuration: its lists, and what the word `configured` means.
+    pub config: Option<PathBuf>,
     /// JSON instead of text.
     pub json: bool,
 }
@@ -57,7 +59,7 @@ struct Hits {
 
 /// Compares two sets of rules, by their ids.
 pub fn diff(options: &DiffOptions) -> Result<Report, RulesetError> {
-    let set = |path: &Path| Sources { config: None, paths: vec![path.to_owned()] }.good();
+    let set = |path: &Path| Sources::of(path, options.config.as_deref())?.good();
     let (old, new) = (set(&options.old)?, set(&options.new)?);
     let (old_parts, new_parts) = (parts(&old), parts(&new));
     let by_id = |all: &'_ [Part]| -> HashMap<String, usize> {
@@ -165,7 +167,7 @@ fn hits(
             hits.note(title, '-', place);
         }
     })
-    .map_err(|error| RulesetError::Events(format!("{error:#}")))?;
+    .map_err(|error| RulesetError::Content(format!("{error:#}")))?;
     Ok((events, all))
 }
 

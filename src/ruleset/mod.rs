@@ -63,9 +63,9 @@ pub enum RulesetError {
     /// The rules have too many texts.
     #[error("the rules have too many texts: {0}")]
     Texts(#[from] aho_corasick::BuildError),
-    /// Events could not be read.
+    /// Events, or a survey, could not be understood.
     #[error("{0}")]
-    Events(String),
+    Content(String),
 }
 
 /// Text of JSON, for a person too.

@@ -1,16 +1,13 @@
 //! Where rules come from, and which one is meant.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::{RulesetError, head::Head};
 use crate::{
     config::{self, Compiled, ConfigError, Raw, RuleSources},
     correlate::{BaseRule, Plan},
     rules::{
-        Node, Rule, RuleError, RuleSet,
+        Lists, Node, Rule, RuleError, RuleSet,
         correlation::{self, Correlation},
     },
 };
@@ -27,6 +24,9 @@ pub struct Sources {
 /// What stands for the rules that come with the program.
 pub(super) const BUILT_IN: &str = "built-in";
 
+/// What stands for the rules that a configuration names.
+pub(super) const CONFIGURED: &str = "configured";
+
 /// Rule files as they were read.
 #[derive(Debug)]
 pub(super) struct Set {
@@ -41,15 +41,37 @@ pub(super) struct Set {
 }
 
 impl Sources {
+    /// Those of one path, or word, with the lists of a configuration.
+    pub(super) fn of(path: &Path, config: Option<&Path>) -> Result<Self, RulesetError> {
+        let config = config.map(Path::to_owned);
+        let paths = match path.as_os_str() == CONFIGURED {
+            true if config.is_none() => {
+                return Err(RulesetError::Usage(format!(
+                    "`{CONFIGURED}` are the rules of a configuration: name it with -c"
+                )));
+            }
+            true => Vec::new(),
+            false => vec![path.to_owned()],
+        };
+        Ok(Self { config, paths })
+    }
+
+    /// The lists of the configuration.
+    pub(super) fn lists(&self) -> Result<Lists, RulesetError> {
+        let Some(path) = &self.config else { return Ok(Lists::default()) };
+        Ok(RuleSources::new(&config::read(path)?.rules).lists()?)
+    }
+
     pub(super) fn read(&self) -> Result<Set, RulesetError> {
         let mut raw = match &self.config {
             None => Raw::default(),
-            Some(path) => read_config(path)?,
+            Some(path) => config::read(path)?,
         };
         if !self.paths.is_empty() {
             let is_built_in = |it: &PathBuf| it.as_os_str() == BUILT_IN;
             raw.rules.built_in = self.paths.iter().any(is_built_in);
             raw.rules.paths = self.paths.iter().filter(|it| !is_built_in(it)).cloned().collect();
+            raw.rules.named_in = None;
         }
         let mut texts = RuleSources::new(&raw.rules).read()?;
         let files = texts.files().to_vec();
@@ -109,16 +131,6 @@ impl Set {
 
 pub(super) fn base_rule(rule: &Rule) -> BaseRule {
     BaseRule { id: rule.id.clone(), name: rule.name.clone(), file: rule.file.clone() }
-}
-
-fn read_config(path: &Path) -> Result<Raw, ConfigError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    config::parse(&text).map_err(|(line, reason)| ConfigError::Syntax {
-        path: path.to_owned(),
-        line,
-        reason,
-    })
 }
 
 /// The place of the rule that is called so: by its id or its title, or by a part of one title only. A correlation has

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Report, RulesetError, Sources, clean, json_text};
-use crate::rules_test::{self, Case, Tested, counts};
+use crate::rules_test::{self, Case, TestCounts, Tested, counts};
 
 /// How it is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub enum TestFormat {
     Junit,
 }
 
-/// Runs every rule on its examples.
-pub fn test(sources: &Sources, format: TestFormat) -> Result<Report, RulesetError> {
+/// Runs every rule on its examples. `strict`: it must have some.
+pub fn test(sources: &Sources, format: TestFormat, strict: bool) -> Result<Report, RulesetError> {
     let compiled = sources.compiled()?;
     let tested = rules_test::run(compiled.rules, compiled.plan)?;
     let text = match format {
@@ -26,7 +26,8 @@ pub fn test(sources: &Sources, format: TestFormat) -> Result<Report, RulesetErro
         TestFormat::Json => json_of(&tested),
         TestFormat::Junit => junit(&tested),
     };
-    Ok(Report { text, notes: Vec::new(), is_good: counts(&tested).1 == 0 })
+    let TestCounts { failed, lacking, .. } = counts(&tested);
+    Ok(Report { text, notes: Vec::new(), is_good: failed == 0 && !(strict && lacking > 0) })
 }
 
 fn kind(case: &Case) -> &'static str {
@@ -45,16 +46,21 @@ fn text(tested: &[Tested]) -> String {
             let (kind, name) = (kind(case), &case.name);
             out.push_str(&match &case.failure {
                 None => format!("  ok      {kind}{name}\n"),
+                Some(failure) if case.is_lack => format!("  none    {failure}\n"),
                 Some(failure) => format!("  FAILED  {kind}{name}: {failure}\n"),
             });
         }
     }
-    let (passed, failed) = counts(tested);
-    out + &format!("{} rules: {passed} examples passed, {failed} failed\n", tested.len())
+    let TestCounts { passed, failed, lacking } = counts(tested);
+    let lacking = match lacking {
+        0 => String::new(),
+        lacking => format!("; {lacking} rules have not enough examples"),
+    };
+    out + &format!("{} rules: {passed} examples passed, {failed} failed{lacking}\n", tested.len())
 }
 
 fn json_of(tested: &[Tested]) -> String {
-    let (passed, failed) = counts(tested);
+    let TestCounts { passed, failed, lacking } = counts(tested);
     let tests: Vec<_> = tested
         .iter()
         .flat_map(|rule| rule.cases.iter().map(move |case| (rule, case)))
@@ -70,17 +76,20 @@ fn json_of(tested: &[Tested]) -> String {
             })
         })
         .collect();
-    json_text(&json!({"rules": tested.len(), "passed": passed, "failed": failed, "tests": tests}))
+    json_text(
+        &json!({"rules": tested.len(), "passed": passed, "failed": failed, "lacking": lacking, "tests": tests}),
+    )
 }
 
 fn junit(tested: &[Tested]) -> String {
-    let (passed, failed) = counts(tested);
+    let TestCounts { passed, failed, lacking } = counts(tested);
+    let skipped = if lacking > 0 { format!(" skipped=\"{lacking}\"") } else { String::new() };
     let mut out = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"k8scop rules\" tests=\"{}\" failures=\"{failed}\">\n",
-        passed + failed
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"k8scop rules\" tests=\"{}\" failures=\"{failed}\"{skipped}>\n",
+        passed + failed + lacking
     );
     for rule in tested {
-        let failed = rule.cases.iter().filter(|it| it.failure.is_some()).count();
+        let failed = rule.cases.iter().filter(|it| it.failure.is_some() && !it.is_lack).count();
         out.push_str(&format!(
             "  <testsuite name=\"{}\" file=\"{}\" tests=\"{}\" failures=\"{failed}\">\n",
             xml(&rule.title),
@@ -93,6 +102,9 @@ fn junit(tested: &[Tested]) -> String {
             let head = format!("    <testcase classname=\"{class}\" name=\"{name}\"");
             out.push_str(&match &case.failure {
                 None => format!("{head}/>\n"),
+                Some(failure) if case.is_lack => {
+                    format!("{head}><skipped message=\"{}\"/></testcase>\n", xml(failure))
+                }
                 Some(failure) => {
                     format!("{head}><failure message=\"{}\"/></testcase>\n", xml(failure))
                 }

@@ -295,7 +295,8 @@ fn a_scan_of_files_tells_what_events_mean_together() {
     assert_eq!(found["summary"]["rules"][0]["title"], "Many secrets read");
     // It has no examples, and that is told.
     let (status, out) = run(&["rules", "test", &rules]);
-    assert_eq!(status, Some(1));
+    assert_eq!(status, Some(0));
     assert!(out.contains("Many secrets read (high, "), "{out}");
-    assert!(out.contains("2 rules: 0 examples passed, 2 failed"), "{out}");
+    let counts = "2 rules: 0 examples passed, 0 failed; 2 rules have not enough examples\n";
+    assert!(out.contains(counts), "{out}");
 }

@@ -209,6 +209,17 @@ async fn sighup_a_change_and_a_post_each_put_new_rules_to_use() {
     assert_eq!(k8scop.metric("k8scop_rules_loaded").await, Some(2.0));
     let (status, said) = k8scop.reload().await;
     assert_eq!((status, said.as_str()), (200, "2 rules are in use, as before\n"));
+    let many = "title: Many\nid: many\nlevel: high\ncorrelation: {type: event_count, rules: ['1'], timespan: 1m, condition: {gte: 9}}\n";
+    rules.put("many.yml", many);
+    assert_eq!(
+        k8scop.reload().await,
+        (200, "2 rules and 1 correlations are in use: 1 of them are new, 0 are gone\n".to_owned())
+    );
+    rules.remove("many.yml");
+    assert_eq!(
+        k8scop.reload().await,
+        (200, "2 rules are in use: 0 of them are new, 1 are gone\n".to_owned())
+    );
     assert_eq!(k8scop.asked("GET", "/-/reload").await.0, 405);
     assert_eq!(k8scop.asked("POST", "/metrics").await.0, 405);
 

@@ -33,6 +33,13 @@ fn k8scop(folder: &Path, args: &[&str]) -> Typed {
 
 impl Typed {
     #[track_caller]
+    fn told(&self, texts: &[&str]) {
+        for text in texts {
+            assert!(self.err.contains(text), "no `{text}` in:\n{}", self.err);
+        }
+    }
+
+    #[track_caller]
     fn is(self, status: i32) -> Self {
         assert_eq!(self.status, status, "{}{}", self.out, self.err);
         self
@@ -212,7 +219,7 @@ fn the_built_in_rules_pass_strictly() {
     let folder = Folder::new("rules");
     let lint = k8scop(&folder.0, &["rules", "lint", "--strict"]).is(0);
     lint.has(&[" rules: 0 errors, 0 warnings\n"]);
-    k8scop(&folder.0, &["rules", "test"]).is(0);
+    k8scop(&folder.0, &["rules", "test", "--strict"]).is(0);
 }
 
 #[test]
@@ -331,6 +338,79 @@ fn build_servers_read_what_tests_say() {
     ]);
 }
 
+/// Rules of others have none.
+#[test]
+fn rules_without_examples_fail_only_if_asked() {
+    let folder = prepared();
+    let whole = whole("rule-b", "Beta");
+    let bare = whole.split("  examples:").next().unwrap();
+    fs::write(folder.0.join("my-rules/b.yml"), bare).unwrap();
+    let test = |args: &[&str]| k8scop(&folder.0, &[&["rules", "test", "my-rules"], args].concat());
+    let said = "\n  none    needs an example that matches and one that does not\n\
+                2 rules: 2 examples passed, 0 failed; 1 rules have not enough examples\n";
+    test(&[]).is(0).has(&[said]);
+    test(&["--strict"]).is(1).has(&[said]);
+    let object = test(&["--format", "json"]).is(0).json();
+    assert_eq!((&object["failed"], &object["lacking"]), (&json!(0), &json!(1)));
+    test(&["--format", "junit"]).is(0).has(&[
+        "tests=\"3\" failures=\"0\" skipped=\"1\">",
+        "><skipped message=\"needs an example that matches and one that does not\"/></testcase>",
+    ]);
+}
+
+/// What a configuration names begins at its folder, what is typed where it is typed.
+#[test]
+fn relative_paths_begin_at_the_configuration() {
+    let folder = prepared();
+    let at = |name: &str| folder.0.join(name);
+    fs::create_dir_all(at("etc/lists")).unwrap();
+    fs::rename(at("my-rules"), at("etc/my-rules")).unwrap();
+    let listed = whole("rule-c", "Gamma").replace(
+        "    responseStatus.code: 200\n",
+        "    responseStatus.code: 200\n    user.username|expand: '%people%'\n",
+    );
+    fs::write(at("c.yml"), listed).unwrap();
+    // Line ends of old.
+    fs::write(at("etc/lists/people.txt"), "# Us\rbob\ralice\r").unwrap();
+    let config = "rules: {built_in: false, paths: [my-rules], lists: {people: lists/people.txt}}\n";
+    fs::write(at("etc/k8scop.yaml"), config).unwrap();
+    let typed = |args: &[&str]| k8scop(&folder.0, &[&["rules"], args].concat());
+    let config = ["-c", "etc/k8scop.yaml"];
+    typed(&[&["list"], &config[..]].concat()).is(0).has(&["Alpha", "Beta"]);
+    typed(&[&["test", "c.yml"], &config[..]].concat()).is(0);
+    typed(&["test", "c.yml"])
+        .is(3)
+        .told(&["there is no list `people`: give it in the configuration, rules.lists\n"]);
+    let diff = [&["diff", "configured", "c.yml"], &config[..]].concat();
+    typed(&diff).is(0).has(&["Gamma"]);
+    typed(&["diff", "configured", "c.yml"])
+        .is(2)
+        .told(&["error: `configured` are the rules of a configuration: name it with -c\n"]);
+    let import = ["import", "c.yml", "--to", "mine"];
+    typed(&import).is(1);
+    typed(&[&import[..], &config[..]].concat()).is(0);
+    assert!(at("mine").is_dir());
+    fs::remove_dir_all(at("etc/my-rules")).unwrap();
+    typed(&[&["list"], &config[..]].concat()).is(4).told(&[
+        "error: etc/my-rules: No such file or directory (os error 2): rules.paths of etc/k8scop.yaml names it, and what is \
+         relative there begins at the folder of that file\n",
+    ]);
+    typed(&["list", "none"]).is(4).told(&["error: none: No such file or directory (os error 2)\n"]);
+}
+
+/// Lines may end as they did on old machines.
+#[test]
+fn places_are_right_whatever_ends_a_line() {
+    let folder = prepared();
+    let wrong = whole("rule-d", "Delta").replace("    verb:", "    verbx:");
+    for end in ["\n", "\r\n", "\r"] {
+        fs::write(folder.0.join("d.yml"), wrong.replace('\n', end)).unwrap();
+        k8scop(&folder.0, &["rules", "lint", "d.yml"]).is(1).has(&[
+            "d.yml:8:5: error: an audit event has no field `verbx`: did you mean `verb`?\n",
+        ]);
+    }
+}
+
 #[test]
 fn what_of_a_survey_is_covered() {
     let folder = prepared();
@@ -364,7 +444,7 @@ fn what_of_a_survey_is_covered() {
     );
     fs::write(folder.0.join("bad.csv"), "id,idea\n").unwrap();
     assert!(
-        coverage(&["bad.csv"]).is(2).err.contains("bad.csv: line 1: there is no column `tactic`")
+        coverage(&["bad.csv"]).is(70).err.contains("bad.csv: line 1: there is no column `tactic`")
     );
     coverage(&["none.csv"]).is(70);
 }

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{Report, RulesetError, clean, json_text, set::base_rule};
+use super::{Report, RulesetError, Sources, clean, json_text, set::base_rule};
 use crate::{
     correlate::Plan,
     rules::{self, Lists, Options, RuleError, RuleSet, correlation},
@@ -31,6 +31,8 @@ pub struct ImportOptions {
     pub source: PathBuf,
     /// The folder that they are written to.
     pub to: PathBuf,
+    /// A configuration: its lists.
+    pub config: Option<PathBuf>,
     /// Write nothing.
     pub dry_run: bool,
     /// JSON instead of text.
@@ -71,12 +73,13 @@ struct Found {
 /// Takes rules of others. It is good if none is left.
 pub fn import(options: &ImportOptions) -> Result<Report, RulesetError> {
     let mut found = Found::default();
+    let lists = Sources { config: options.config.clone(), paths: Vec::new() }.lists()?;
     if options.source.is_dir() {
         for path in files(&options.source)? {
             let below = path.strip_prefix(&options.source).unwrap_or(&path).to_owned();
             let from = path.display().to_string();
             match text_of(&path) {
-                Ok(text) => sigma::take(&from, &below, &text, &mut found),
+                Ok(text) => sigma::take(&from, &below, &text, &lists, &mut found),
                 Err(error) => {
                     let (title, why) = (String::new(), format!("it cannot be read: {error}"));
                     found.left.push(Left { from, line: 1, title, why });
@@ -89,12 +92,12 @@ pub fn import(options: &ImportOptions) -> Result<Report, RulesetError> {
             true => falco::take(&name, &text, &mut found),
             false => {
                 let file = options.source.file_name().unwrap_or_default();
-                sigma::take(&name, Path::new(file), &text, &mut found);
+                sigma::take(&name, Path::new(file), &text, &lists, &mut found);
             }
         }
     }
     let mut taken = Vec::new();
-    for draft in together(&mut found) {
+    for draft in together(&mut found, &lists) {
         match place(&draft, options) {
             Ok(path) => taken.push((draft, path)),
             Err(why) => found.leave(draft, 1, why),
@@ -108,12 +111,12 @@ pub fn import(options: &ImportOptions) -> Result<Report, RulesetError> {
 }
 
 /// The drafts that can be used together. What one of them needs of another that is left, is left as well.
-fn together(found: &mut Found) -> Vec<Draft> {
+fn together(found: &mut Found, lists: &Lists) -> Vec<Draft> {
     let mut drafts = std::mem::take(&mut found.drafts);
     loop {
         let name = |it: &Draft| it.file.display().to_string();
         let files: Vec<_> = drafts.iter().map(|it| (name(it), it.text.clone())).collect();
-        let assembled = rules::assemble(&files, &Options::default(), &Lists::default());
+        let assembled = rules::assemble(&files, &Options::default(), lists);
         let errors = match assembled.map(|it| correlation_errors(&it)) {
             Ok(errors) if errors.is_empty() => return drafts,
             Ok(errors) | Err(errors) => errors,

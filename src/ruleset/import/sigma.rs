@@ -15,7 +15,7 @@ const LINES: [(&str, &str); 4] = [
 ];
 
 /// Takes the rules of a file. `below` is its path in the folder.
-pub(super) fn take(name: &str, below: &Path, text: &str, found: &mut Found) {
+pub(super) fn take(name: &str, below: &Path, text: &str, lists: &Lists, found: &mut Found) {
     let (text, mut notes) = better(text);
     let mut left = |line: usize, title: &str, why: String| {
         found.left.push(Left { from: name.to_owned(), line, title: title.to_owned(), why });
@@ -37,12 +37,10 @@ pub(super) fn take(name: &str, below: &Path, text: &str, found: &mut Found) {
     }
     for document in &documents {
         match document.kind {
-            DocumentKind::Rule => {
-                match rules::rule(document, &Options::default(), &Lists::default()) {
-                    Ok(rule) => notes.extend(rule.warnings),
-                    Err(error) => return left(error.line, &title(document), error.reason),
-                }
-            }
+            DocumentKind::Rule => match rules::rule(document, &Options::default(), lists) {
+                Ok(rule) => notes.extend(rule.warnings),
+                Err(error) => return left(error.line, &title(document), error.reason),
+            },
             // What they name may be in other files: that is looked at when all are together.
             DocumentKind::Filter | DocumentKind::Correlation => (),
         }
