@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use super::{Options, SourceOptions};
+use super::{GIVE_UP, Options};
 use crate::{
     alerts::{Fits, Glob, Override},
-    config::{self, Config},
+    config::{self, Config, OutputConfig},
+    forward::ElasticsearchSettings,
     prepare::{AlertTarget, Route},
     rules::Level,
 };
@@ -54,15 +55,34 @@ impl Analysis {
             End::At(end) => Some(end.saturating_add(second).unwrap_or(Timestamp::MAX)),
         };
         Ok(Options {
-            source: SourceOptions { urls: Some(url(&self.elastic)), ..SourceOptions::default() },
             // An index a day, as Logstash and fluentd name it: logstash-2019.03.02. Those of other days hold nothing of
             // that time, and a list of days would not fit into the path of a request for years.
             index: format!("{}-*.*.*", self.pages),
             from: Some(self.start),
             to,
             follow: self.follow,
+            // Who follows is not to be started again after each long night of the cluster.
+            give_up: self.follow.map_or(GIVE_UP, |_| Duration::MAX),
             ..Options::default()
         })
+    }
+
+    /// The cluster, which is the configuration's output here: K8sCop speaks HTTP to host and port; a URL may say more.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self.elastic.contains("://") {
+            true => self.elastic.clone(),
+            false => format!("http://{}", self.elastic),
+        }
+    }
+}
+
+/// The cluster is reached with the credentials and certificates that are configured; a password in its URL goes before.
+pub fn reach_as_typed(config: &mut Config, typed: ElasticsearchSettings) {
+    if let OutputConfig::Elasticsearch(settings) = &mut config.output
+        && typed.credentials.is_some()
+    {
+        settings.credentials = typed.credentials;
     }
 }
 
@@ -117,17 +137,10 @@ fn number(text: &str) -> Option<i16> {
     text.bytes().all(|it| it.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// K8sCop speaks HTTP to host and port; a URL may say more.
-fn url(elastic: &str) -> String {
-    match elastic.contains("://") {
-        true => elastic.to_owned(),
-        false => format!("http://{elastic}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forward::Credentials;
 
     fn analysis(start: &str, end: &str) -> Analysis {
         Analysis {
@@ -141,8 +154,10 @@ mod tests {
 
     #[test]
     fn its_options_have_their_meaning() {
-        let options = analysis("2019-2-1-0-0-0", "2019-03-02-0-0-00").options().unwrap();
-        assert_eq!(options.source.urls.as_deref(), Some("http://127.0.0.1:9200"));
+        let once = analysis("2019-2-1-0-0-0", "2019-03-02-0-0-00");
+        assert_eq!(once.url(), "http://127.0.0.1:9200");
+        let options = once.options().unwrap();
+        assert_eq!(options.give_up, GIVE_UP);
         assert_eq!(options.index, "logstash-*.*.*");
         assert_eq!(options.from.unwrap().to_string(), "2019-02-01T00:00:00Z");
         assert_eq!(
@@ -157,8 +172,9 @@ mod tests {
             follow: Some(Duration::from_secs(8)),
             ..analysis("2019-2-1-0-0-0", "now")
         };
+        assert_eq!(open.url(), "https://user:password@es:9243");
         let options = open.options().unwrap();
-        assert_eq!(options.source.urls.as_deref(), Some("https://user:password@es:9243"));
+        assert_eq!(options.give_up, Duration::MAX, "it waits for the cluster");
         assert_eq!((options.to, options.follow), (None, Some(Duration::from_secs(8))));
     }
 
@@ -209,6 +225,24 @@ mod tests {
         let mut configured = config::meant(raw, config::Overrides::default()).unwrap();
         alert_as_it(&mut configured, "alerts");
         assert_eq!(level(&configured), Level::Informational);
+    }
+
+    #[test]
+    fn what_is_typed_goes_before_what_is_configured() {
+        let told = "elasticsearch: { username: configured, password: x }";
+        for (url, expected) in
+            [("http://es:9200", "configured"), ("http://typed:y@es:9200", "typed")]
+        {
+            let overrides =
+                config::Overrides { output: Some(url.into()), ..config::Overrides::default() };
+            let mut config = config::meant(config::parse(told).unwrap(), overrides).unwrap();
+            reach_as_typed(&mut config, config::typed_cluster(url, None, None).unwrap());
+            let OutputConfig::Elasticsearch(settings) = config.output else { panic!("{url}") };
+            let Some(Credentials::Basic { username, .. }) = settings.credentials else {
+                panic!("{url}")
+            };
+            assert_eq!(username, expected);
+        }
     }
 
     #[test]

@@ -94,8 +94,17 @@ pub(super) fn run(args: &K8scopArgs) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match config::load(args.config.as_deref(), Overrides::default()) {
+    let typed = match config::typed_cluster(&analysis.url(), None, None) {
+        Ok(typed) => typed,
+        Err(error) => {
+            eprintln!("error: {}", error.to_string().replace("--source", "--elastic (-E)"));
+            return ExitCode::from(2);
+        }
+    };
+    let overrides = Overrides { output: Some(analysis.url()), ..Overrides::default() };
+    match config::load(args.config.as_deref(), overrides) {
         Ok(mut config) => {
+            k8scop::reach_as_typed(&mut config, typed);
             k8scop::alert_as_it(&mut config, &args.alerts);
             backfill::run_with(config, &options)
         }

@@ -135,8 +135,8 @@ impl Cluster {
     }
 
     fn of<'a>(&'a self, pattern: &str) -> Vec<&'a Document> {
-        let fits = |it: &&Document| match pattern.strip_suffix('*') {
-            Some(prefix) => it.index.starts_with(prefix),
+        let fits = |it: &&Document| match pattern.split_once('*') {
+            Some((prefix, _)) => it.index.starts_with(prefix),
             None => it.index == pattern,
         };
         self.documents.iter().filter(fits).collect()
@@ -652,4 +652,48 @@ async fn a_dry_run_stores_nothing_and_metrics_are_served() {
             .unwrap()
             .contains("Command run in a container")
     );
+}
+
+/// K8sCop's own command line, with what is configured to reach the cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn k8scop_follows_through_an_outage_with_the_key_that_is_configured() {
+    let (cluster, folder) = (Cluster::new(documents(1, 100)), folder());
+    let config = fs::read_to_string(folder.0.join("k8scop.yaml")).unwrap();
+    let key = "elasticsearch: { api_key: env:SOURCE_KEY }\n";
+    fs::write(folder.0.join("k8scop.yaml"), config + key).unwrap();
+    let is_away = Arc::new(AtomicBool::new(false));
+    let (away, looks) = (Arc::clone(&is_away), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&looks);
+    let fake = serve(&cluster, move |_, asked| {
+        if asked.header("authorization") != Some(&format!("ApiKey {CANARY}")) {
+            return Some(refused(401));
+        }
+        seen.fetch_add(1, Ordering::Relaxed);
+        away.load(Ordering::Relaxed).then(|| refused(503))
+    })
+    .await;
+    let host = fake.address.to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_k8scop"));
+    command.args(["-E", &host, "-I", "old", "-i", "alerts", "-c", "k8scop.yaml"]);
+    command.args(["-s", "2019-3-1-0-0-0", "-A", "streaming", "-d", "3"]);
+    command.env("SOURCE_KEY", CANARY).current_dir(&folder.0);
+    let err = fs::File::create(folder.0.join("err")).unwrap();
+    let mut child = Killed(command.stdout(Stdio::null()).stderr(err).spawn().unwrap());
+    let said = || fs::read_to_string(folder.0.join("err")).unwrap();
+    let alerts = async || (cluster.alerts() == cluster.expected()).then_some(());
+    wait_for("the alerts", SOON, alerts).await;
+    is_away.store(true, Ordering::Relaxed);
+    let before = looks.load(Ordering::Relaxed);
+    // It asks again and again.
+    let asked = async || (looks.load(Ordering::Relaxed) > before + 10).then_some(());
+    wait_for("questions in vain", SOON, asked).await;
+    is_away.store(false, Ordering::Relaxed);
+    let before = looks.load(Ordering::Relaxed);
+    let asked = async || (looks.load(Ordering::Relaxed) > before + 10).then_some(());
+    wait_for("questions that are answered", SOON, asked).await;
+    assert!(child.0.try_wait().unwrap().is_none(), "{}", said());
+    let id = child.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    wait_for("its end", SOON, async || child.0.try_wait().unwrap()).await;
+    assert!(said().contains("trying again") && !said().contains(CANARY), "{}", said());
 }

@@ -2,6 +2,7 @@
 //! `UPDATE_EXPECT=1` the latter are written.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -21,7 +22,10 @@ use k8scop::{
 use serde_json::{Value, json, value::RawValue};
 use sha2::{Digest, Sha256};
 
-use crate::real::parts::{self, root, tell};
+use crate::real::{
+    attack::unpacked,
+    parts::{self, root, tell},
+};
 
 pub fn preparer() -> Preparer {
     let config = config::meant(config::Raw::default(), Overrides::default()).unwrap();
@@ -252,7 +256,8 @@ fn nested(open: &str, close: &str) -> String {
     format!("{}{EVENT}{}", open.repeat(depth), close.repeat(depth))
 }
 
-fn gzip(data: &str) -> String {
+/// In gzip and base64.
+pub fn gzip(data: &str) -> String {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(data.as_bytes()).unwrap();
     BASE64_STANDARD.encode(encoder.finish().unwrap())
@@ -491,4 +496,47 @@ fn samples() {
         compared += 1;
     }
     tell(format_args!("samples: {} files run, {compared} compared", rows.len()));
+}
+
+/// The alerts among lines that go out: title by `_id`.
+fn alerts(lines: &[String]) -> BTreeMap<String, String> {
+    let pairs = lines.chunks(2).filter(|it| it[0].contains("logs-k8scop.alerts-"));
+    let alert = |it: &[String]| {
+        let text = |line: usize, path: &str| {
+            let line: Value = serde_json::from_str(&it[line]).unwrap();
+            line.pointer(path).unwrap().as_str().unwrap().to_owned()
+        };
+        (text(0, "/create/_id"), text(1, "/message"))
+    };
+    pairs.map(alert).collect()
+}
+
+/// Whatever a backfill reads that k8scop stored, it raises no alert that was not there, with all rules.
+#[test]
+fn what_is_stored_raises_the_same_alerts() {
+    let all = "alerts: { rate: { per_rule: 1000000, total: 1000000 } }";
+    let config = config::meant(config::parse(all).unwrap(), Overrides::default()).unwrap();
+    let preparer = Preparer::new(config.policy, Classifier::new(config.rules).unwrap());
+    let message = |it: &RawValue| format!("{ACTION}\n{}\n", json!({ "message": it.get() }));
+    let mut bodies: Vec<_> = inputs().iter().map(|(_, file)| body_of(file)).collect();
+    let packed = root().join("tests/data/attack/attack.ndjson.zst");
+    for line in unpacked(&packed).lines() {
+        let events: BTreeMap<&str, &RawValue> = serde_json::from_str(line).unwrap();
+        bodies.push(message(events["event"]));
+    }
+    let mut raised = 0;
+    for body in bodies {
+        let (lines, _) = outgoing(&preparer, &body);
+        let first = alerts(&lines);
+        raised += first.len();
+        for pair in lines.chunks(2).filter(|it| it[0].contains("logs-kubernetes.audit_logs-")) {
+            let index = ".ds-logs-kubernetes.audit_logs-default-2026.03.01-000001";
+            let read = json!({ "index": { "_index": index, "_id": "read" } });
+            let (lines, _) = outgoing(&preparer, &format!("{read}\n{}\n", pair[1]));
+            for (id, title) in alerts(&lines) {
+                assert!(first.contains_key(&id), "{title}: {id} is not in {first:?}: {}", pair[1]);
+            }
+        }
+    }
+    assert!(raised > 500, "{raised} alerts");
 }

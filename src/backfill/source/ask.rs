@@ -78,6 +78,11 @@ impl Trouble {
         Self::new(text.into(), true)
     }
 
+    /// The same, of this shard.
+    pub(super) fn of(self, index: &str, shard: u32) -> Self {
+        Self { text: format!("{index}, shard {shard}: {}", self.text), ..self }
+    }
+
     fn new(text: String, may_pass: bool) -> Self {
         Self { status: 0, kind: String::new(), text, may_pass, is_too_large: false }
     }
@@ -107,7 +112,9 @@ pub(super) fn whole(timed_out: Option<&str>, shards: Option<&str>) -> Result<u64
         return Ok(shards.total);
     }
     let reason = |it: &serde_json::Value| {
-        Some(it.pointer("/reason/reason")?.as_str()?.chars().take(300).collect::<String>())
+        let part = |name| it.pointer(name)?.as_str();
+        let text = part("/reason/reason").or_else(|| part("/reason/type"))?;
+        Some(text.chars().take(300).collect::<String>())
     };
     let why = shards.failures.iter().find_map(reason).unwrap_or_default();
     let text = format!("a shard of the source failed: {why}");
@@ -260,7 +267,8 @@ impl Source {
             return String::from_utf8(body.into()).map_err(|error| unusable(&error));
         }
         let told = AnswerItem::told(status, &body);
-        let why: String = told.error().chars().take(500).collect();
+        let why = [Some(told.error()), cause(&body)].into_iter().flatten().collect::<Vec<_>>();
+        let why: String = why.join(", because of ").chars().take(500).collect();
         Err(Trouble {
             status,
             kind: told.error_kind().unwrap_or_default().into_owned(),
@@ -268,6 +276,21 @@ impl Source {
             may_pass: status == 429 || status >= 500,
             is_too_large: false,
         })
+    }
+}
+
+/// What is beneath an error: `all shards failed` says little (as Elasticsearch 8.19 tells it, `ElasticsearchException`).
+fn cause(body: &[u8]) -> Option<String> {
+    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let error = answer.get("error")?;
+    let text = |it: &serde_json::Value, name| Some(it.get(name)?.as_str()?.to_owned());
+    let beneath =
+        ["/failed_shards/0/reason", "/caused_by"].iter().find_map(|it| error.pointer(it))?;
+    let kind = text(beneath, "type")?;
+    match text(beneath, "reason") {
+        reason if reason == text(error, "reason") => None,
+        Some(reason) => Some(format!("{kind}: {reason}")),
+        None => Some(kind),
     }
 }
 

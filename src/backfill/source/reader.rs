@@ -101,7 +101,7 @@ impl Reader {
                 );
                 continue;
             }
-            patience.wait(trouble).await?;
+            patience.wait(trouble).await.map_err(|it| it.of(&self.index, self.shard))?;
         }
     }
 

@@ -41,7 +41,7 @@ fn hits(text: &str) -> Vec<(&'static str, Level)> {
     rules.map(|it| (it.title.as_str(), it.level)).collect()
 }
 
-pub(super) fn unpacked(path: &Path) -> String {
+pub fn unpacked(path: &Path) -> String {
     let packed = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     String::from_utf8(zstd::decode_all(packed.as_slice()).unwrap()).unwrap()
 }

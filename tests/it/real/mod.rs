@@ -1,6 +1,6 @@
 //! Against the real parts: Elasticsearch, Filebeat, promtool. `scripts/test` starts them and says where they are.
 
-mod attack;
+pub mod attack;
 mod backfill;
 mod bodies;
 mod check;
@@ -12,6 +12,7 @@ mod filebeat;
 mod healthy;
 mod k8scop;
 mod kubectl;
+mod mixed;
 mod outage;
 pub mod parts;
 mod poison;
