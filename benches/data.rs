@@ -4,8 +4,6 @@ use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// Size of a request before it is compressed.
-pub(super) const BODY_BYTES: usize = 1_000_000;
 /// The log group of an EKS cluster.
 pub(super) const CONTROL_PLANE: &str = "/aws/eks/prod/cluster";
 
@@ -144,35 +142,46 @@ fn templates() -> anyhow::Result<Vec<(u32, Vec<Template>)>> {
     Ok(all)
 }
 
-/// Makes `count` requests of audit events, the first of which happened at `start`.
-pub(super) fn audit(count: usize, start: Timestamp) -> anyhow::Result<Vec<Request>> {
+/// Makes `count` requests of audit events, the first of which happened at `start`, each as `shape` gives it; what it
+/// gives none for is left out.
+pub(super) fn audit(
+    count: usize,
+    body_bytes: usize,
+    start: Timestamp,
+    shape: impl Fn(String) -> Option<String>,
+) -> anyhow::Result<Vec<Request>> {
     let templates = templates()?;
     let mut random = fastrand::Rng::with_seed(1);
     let mut at = start;
-    requests(count, |number| {
-        let mut ticket = random.u32(0..1000);
-        let of_kind = templates.iter().find(|(share, _)| {
-            let hit = ticket < *share;
-            ticket = ticket.saturating_sub(*share);
-            hit
-        });
-        let (_, kind) = of_kind.context("shares")?;
-        let template = random.choice(kind).context("no event of a kind")?;
-        at = at.checked_add(SignedDuration::from_micros(random.i64(1..5000)))?;
-        let event = template.event(at, &mut random)?;
+    requests(count, body_bytes, |number| {
+        let event = loop {
+            let mut ticket = random.u32(0..1000);
+            let of_kind = templates.iter().find(|(share, _)| {
+                let hit = ticket < *share;
+                ticket = ticket.saturating_sub(*share);
+                hit
+            });
+            let (_, kind) = of_kind.context("shares")?;
+            let template = random.choice(kind).context("no event of a kind")?;
+            at = at.checked_add(SignedDuration::from_micros(random.i64(1..5000)))?;
+            if let Some(event) = shape(template.event(at, &mut random)?) {
+                break event;
+            }
+        };
         Ok(document(number, CONTROL_PLANE, "kube-apiserver-audit", at, &event))
     })
 }
 
-/// Makes `count` requests of these items.
+/// Makes `count` requests of these items, none smaller than `body_bytes`.
 pub(super) fn requests(
     count: usize,
+    body_bytes: usize,
     mut next: impl FnMut(usize) -> anyhow::Result<String>,
 ) -> anyhow::Result<Vec<Request>> {
     let mut number = 0;
     let one = |_| {
-        let (mut text, mut events) = (String::with_capacity(BODY_BYTES + BODY_BYTES / 8), 0);
-        while text.len() < BODY_BYTES {
+        let (mut text, mut events) = (String::with_capacity(body_bytes + body_bytes / 8), 0);
+        while text.len() < body_bytes {
             text.push_str(&next(number)?);
             number += 1;
             events += 1;

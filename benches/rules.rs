@@ -6,7 +6,6 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::expect_used,
-    clippy::indexing_slicing,
     reason = "the table is what this program is for, and it has nobody to recover for"
 )]
 
@@ -17,6 +16,7 @@ use std::{
 };
 
 mod cpu_time;
+mod generated;
 use cpu_time::{CpuTime, median};
 use criterion::{Criterion, Throughput};
 use k8scop::{
@@ -59,7 +59,7 @@ fn main() {
     bench.classifier("generated/100", generated(100));
     bench.classifier("generated/1000", generated(1000));
     bench.classifier("generated/10000", generated(10_000));
-    let written: Vec<Regex> = (0..1000).map(|at| made_of(at).2).collect();
+    let written: Vec<Regex> = (0..1000).map(written).collect();
     bench.measure("generated/one after the other", |text| {
         black_box(written.iter().filter(|it| it.is_match(text)).count());
     });
@@ -165,52 +165,25 @@ fn events() -> Vec<String> {
 /// As many rules as asked, alike and all different: what an organisation has for its own names.
 fn generated(count: usize) -> Vec<Rule> {
     let rule = |at: usize| {
-        let (lines, last, _) = made_of(at);
-        made(at, &format!("  a: {{{lines}, {last}}}\n  condition: a"))
+        let (lines, own) = generated::lines(at);
+        made(at, &format!("  a: {{{lines}, {own}}}\n  condition: a"))
     };
     (0..count).map(rule).collect()
 }
 
-/// Lines of such a rule, and the same as a regex over the event as it is written, as K8sCop had its rules.
-fn made_of(at: usize) -> (String, String, Regex) {
-    let verbs = ["get", "list", "create", "delete", "patch", "update", "watch"];
-    let resources = [
-        "secrets",
-        "pods",
-        "configmaps",
-        "deployments",
-        "rolebindings",
-        "nodes",
-        "leases",
-        "events",
-    ];
-    let (verb, resource) = (verbs[at % 7], resources[at / 7 % 8]);
-    let verb_is = format!(r#""verb":"{verb}""#);
-    let resource_is = format!(r#""objectRef":\{{"resource":"{resource}""#);
-    let (last, written) = match at % 5 {
-        0 => (
-            format!("objectRef.name: app-{at}"),
-            format!(r#"{verb_is}.*{resource_is}[^}}]*"name":"app-{at}""#),
-        ),
-        1 => (
-            format!("user.username: user-{at}@example.com"),
-            format!(r#"{verb_is},"user":\{{"username":"user-{at}@example\.com".*{resource_is}"#),
-        ),
-        2 => (
-            format!("userAgent|contains: tool-{at}/"),
-            format!(r#"{verb_is}.*"userAgent":"[^"]*tool-{at}/.*{resource_is}"#),
-        ),
-        3 => (
-            format!("requestURI|contains: /namespaces/team-{at}/"),
-            format!(r#""requestURI":"[^"]*/namespaces/team-{at}/[^"]*",{verb_is}.*{resource_is}"#),
-        ),
-        _ => (
-            format!("k8scop.container.image|startswith: registry.example/team-{at}/"),
-            format!(r#"{verb_is}.*{resource_is}.*"image":"registry\.example/team-{at}/"#),
-        ),
+/// The same as a regex over the event as it is written, as K8sCop had its rules.
+fn written(at: usize) -> Regex {
+    let (verb, resource) = generated::verb_and_resource(at);
+    let verb = format!(r#""verb":"{verb}""#);
+    let resource = format!(r#""objectRef":\{{"resource":"{resource}""#);
+    let regex = match at % 5 {
+        0 => format!(r#"{verb}.*{resource}[^}}]*"name":"app-{at}""#),
+        1 => format!(r#"{verb},"user":\{{"username":"user-{at}@example\.com".*{resource}"#),
+        2 => format!(r#"{verb}.*"userAgent":"[^"]*tool-{at}/.*{resource}"#),
+        3 => format!(r#""requestURI":"[^"]*/namespaces/team-{at}/[^"]*",{verb}.*{resource}"#),
+        _ => format!(r#"{verb}.*{resource}.*"image":"registry\.example/team-{at}/"#),
     };
-    let lines = format!("verb: {verb}, objectRef.resource: {resource}");
-    (lines, last, Regex::new(&written).expect("a good regex"))
+    Regex::new(&regex).expect("a good regex")
 }
 
 /// What a rule's regex is for those that try one after the other.
@@ -233,10 +206,8 @@ fn regexes(count: usize) -> Vec<(Rule, Regexes)> {
 }
 
 fn made(at: usize, detection: &str) -> Rule {
-    let text = format!(
-        "title: Rule {at}\nid: {at:08x}-0000-4000-8000-000000000000\nlevel: low\nlogsource: {{product: kubernetes, service: audit}}\ndetection:\n{detection}\n"
-    );
-    rules::parse("generated.yml", &text).expect("a generated rule is good")
+    rules::parse("generated.yml", &generated::rule(at, detection))
+        .expect("a generated rule is good")
 }
 
 fn collect(folder: &Path, files: &mut Vec<(String, String)>) {

@@ -26,7 +26,10 @@ const INFLATED_BYTES_MAX: usize = 64 << 20;
 
 fn main() {
     let start = "2026-03-01T12:00:00Z".parse().expect("a time");
-    let request = data::audit(1, start).expect("captured events").pop().expect("one request");
+    let request = data::audit(1, 1_000_000, start, Some)
+        .expect("captured events")
+        .pop()
+        .expect("one request");
     let body = request.text.as_str();
     println!("{} events, {} bytes", request.events, body.len());
     shows_the_same(body);

@@ -136,10 +136,29 @@ fn rarest(text: &[u8]) -> i8 {
     let last = text.len().saturating_sub(RUN + 1).min(OFFSET_MAX);
     let offsets = 0..=i8::try_from(last).unwrap_or_default();
     let common = |offset: &i8| -> u32 {
-        let run = text.iter().skip(usize::try_from(*offset).unwrap_or_default()).take(RUN + 1);
-        run.map(|it| common(*it)).sum()
+        let start = usize::try_from(*offset).unwrap_or_default();
+        let runs = text.get(start..).unwrap_or_default().windows(RUN.min(text.len())).take(STEP);
+        runs.map(|run| if is_usual(run) { USUAL } else { run.iter().map(|it| common(*it)).sum() })
+            .sum()
     };
     offsets.min_by_key(common).unwrap_or_default()
+}
+
+/// More than any sum of [`common`].
+const USUAL: u32 = 100;
+
+/// Whether a run stands in what nearly every audit event says.
+fn is_usual(run: &[u8]) -> bool {
+    const TEXT: &[u8] = b"kind event list metadata level requestresponse auditid stage responsecomplete requesturi \
+        /apis/coordination.k8s.io/v1/namespaces/kube-system/leases/ timeout fieldmanager resourceversion \
+        verb create update delete patch watch get user username groups extra authentication.kubernetes.io/ \
+        system:serviceaccounts system:authenticated system:nodes masters credential-id pod-name node-name uid \
+        sourceips useragent kube-controller-manager kube-scheduler kubelet kubectl linux/amd64 objectref resource \
+        subresource status namespace name apigroup apiversion responsestatus code reason message notfound \
+        forbidden requestobject responseobject spec template containers image labels annotations \
+        managedfields operation manager fieldstype fieldsv1 requestreceivedtimestamp stagetimestamp \
+        authorization.k8s.io/decision allow rbac clusterrolebinding service default true false null";
+    TEXT.windows(run.len().max(1)).any(|it| it.eq_ignore_ascii_case(run))
 }
 
 /// How common a byte is in audit events, roughly.
