@@ -147,9 +147,9 @@ fn rarest(text: &[u8]) -> i8 {
 /// More than any sum of [`common`].
 const USUAL: u32 = 100;
 
-/// Whether a run stands in what nearly every audit event says.
-fn is_usual(run: &[u8]) -> bool {
-    const TEXT: &[u8] = b"kind event list metadata level requestresponse auditid stage responsecomplete requesturi \
+/// Whether a text stands in what nearly every audit event says.
+pub(super) fn is_usual(text: &[u8]) -> bool {
+    const USUAL: &[u8] = b"kind event list metadata level requestresponse auditid stage responsecomplete requesturi \
         /apis/coordination.k8s.io/v1/namespaces/kube-system/leases/ timeout fieldmanager resourceversion \
         verb create update delete patch watch get user username groups extra authentication.kubernetes.io/ \
         system:serviceaccounts system:authenticated system:nodes masters credential-id pod-name node-name uid \
@@ -158,7 +158,7 @@ fn is_usual(run: &[u8]) -> bool {
         forbidden requestobject responseobject spec template containers image labels annotations \
         managedfields operation manager fieldstype fieldsv1 requestreceivedtimestamp stagetimestamp \
         authorization.k8s.io/decision allow rbac clusterrolebinding service default true false null";
-    TEXT.windows(run.len().max(1)).any(|it| it.eq_ignore_ascii_case(run))
+    USUAL.windows(text.len().max(1)).any(|it| it.eq_ignore_ascii_case(text))
 }
 
 /// How common a byte is in audit events, roughly.

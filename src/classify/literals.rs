@@ -15,7 +15,7 @@ use super::{
     around::{Around, Stands, is_of_strings},
     bits::Bits,
     fields::{Found, visit},
-    grams::Grams,
+    grams::{Grams, is_usual},
     key, plain,
     sure::{self, LineAt},
     tree::{Take, Tree},
@@ -575,7 +575,9 @@ fn of_hir(hir: &Hir) -> Option<Vec<String>> {
             }
             runs.push(vec![run]);
             let shortest = |it: &Vec<String>| it.iter().map(String::len).min().unwrap_or_default();
-            runs.into_iter().max_by_key(shortest).filter(|it| shortest(it) >= TEXT_MIN)
+            let is_usual = |it: &Vec<String>| it.iter().any(|it| is_usual(it.as_bytes()));
+            let best = runs.into_iter().filter(|it| shortest(it) >= TEXT_MIN);
+            best.max_by_key(|it| (!is_usual(it), shortest(it)))
         }
         _ => None,
     }
