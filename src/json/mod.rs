@@ -5,6 +5,7 @@
 //! between those positions. Depth costs a bit, not a stack frame.
 
 mod block;
+mod fast;
 mod filter;
 mod flat;
 mod pretty;
@@ -18,4 +19,4 @@ pub use scan::{
     DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Member, check, elements, first, get, get_each, kind,
     member, members, object, step, string_end, value_end,
 };
-pub use text::{decode, plainest, push_string, string, unescape_into, written};
+pub use text::{decode, has_escapes, plainest, push_string, string, unescape_into, written};

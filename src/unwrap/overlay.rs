@@ -148,16 +148,17 @@ impl Overlay {
             return ROOT;
         };
         // Paths that begin alike mostly come together.
-        if self.nodes.get(node.last).is_some_and(|it| it.key == key) {
+        let same = |it: &Node| std::ptr::eq(it.key, key) || it.key == key;
+        if self.nodes.get(node.last).is_some_and(same) {
             return node.last;
         }
-        self.below(parent).find(|(_, it)| it.key == key).map_or(ROOT, |(place, _)| place)
+        self.below(parent).find(|(_, it)| same(it)).map_or(ROOT, |(place, _)| place)
     }
 
     /// The node below `parent` that a member of the document belongs to, or [`ROOT`].
     fn place_of(&self, parent: usize, member: &Member<'_>) -> usize {
         let bits = self.nodes.get(parent).map_or(0, |it| it.bits);
-        if bits & bit(member.raw_key) == 0 && !member.raw_key.contains('\\') {
+        if bits & bit(member.raw_key) == 0 && !json::has_escapes(member.raw_key) {
             return ROOT;
         }
         self.below(parent).find(|(_, it)| member.is(it.key)).map_or(ROOT, |(place, _)| place)
