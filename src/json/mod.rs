@@ -4,6 +4,11 @@
 //! ([`object`] checks the whole text and notes where each member stands), what has to be written is copied
 //! between those positions. Depth costs a bit, not a stack frame.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "no_avx512.rs"]
+mod avx512;
 mod block;
 mod fast;
 mod filter;
