@@ -12,17 +12,12 @@ use std::hint::black_box;
 
 mod cpu_time;
 mod data;
+mod stage;
 use cpu_time::{CpuTime, median};
 use criterion::{Criterion, Throughput};
-use k8scop::{
-    bulk::{Defaults, Items},
-    json,
-    unwrap::{self, Buffers, Labels, Objects, Part, Scratch, Settings},
-};
+use k8scop::json;
 use serde_json::{Value, json};
-
-/// What is decompressed inside of documents, as `limits.decoded_bytes_max` has it by default.
-const INFLATED_BYTES_MAX: usize = 64 << 20;
+use stage::unwrapped;
 
 fn main() {
     let start = "2026-03-01T12:00:00Z".parse().expect("a time");
@@ -36,9 +31,7 @@ fn main() {
     let mut criterion = Criterion::default().with_measurement(CpuTime).configure_from_args();
     let mut group = criterion.benchmark_group("unwrap");
     group.throughput(Throughput::Bytes(body.len() as u64)).sample_size(20);
-    group.bench_function("k8scop", |it| {
-        it.iter(|| black_box(with_k8scop(body, &mut String::new())))
-    });
+    group.bench_function("k8scop", |it| it.iter(|| black_box(unwrapped(body, &mut String::new()))));
     group.bench_function("serde_json", |it| it.iter(|| black_box(with_serde_json(body).len())));
     group.bench_function("sonic_rs", |it| it.iter(|| black_box(with_sonic(body).len())));
     group.finish();
@@ -50,36 +43,6 @@ fn main() {
             println!("{other} / k8scop {:>8.2}  (wanted: {wanted})", theirs / ours);
         }
     }
-}
-
-/// The whole stage: action lines, checks, the event out of `message`, its fields beside it. How many events.
-fn with_k8scop(body: &str, out: &mut String) -> usize {
-    let settings = Settings {
-        preserve_original: false,
-        objects: Objects::DropMetadata,
-        depth_max: 100,
-        cluster: None,
-        from_containers: false,
-    };
-    let now = "2026-03-01T13:00:00Z".parse().expect("a time");
-    let (defaults, labels) = (Defaults::default(), Labels::default());
-    let mut items = Items::new(body.as_bytes(), &defaults, usize::MAX);
-    let (mut members, mut scratch) = (Vec::new(), Scratch::default());
-    let mut buffers = Buffers::new(INFLATED_BYTES_MAX);
-    let mut events = 0;
-    out.reserve(body.len() * 5 / 4);
-    while let Ok(Some(item)) = items.next_into(&mut members) {
-        let each = &mut |part: Part<'_>| {
-            if let Part::Audit(found) = part {
-                unwrap::write(&found, &labels, &settings, now, &mut scratch, out);
-                out.push('\n');
-                events += 1;
-            }
-            std::ops::ControlFlow::Continue(())
-        };
-        unwrap::each(item.source, &members, item.depth, &settings, &mut buffers, each);
-    }
-    events
 }
 
 /// A tree of the document, a tree of the event put into it. No fields beside it.
@@ -134,7 +97,7 @@ fn json_key(key: &str, out: &mut Vec<u8>) {
 /// All three find the same events.
 fn shows_the_same(body: &str) {
     let mut ours = String::new();
-    assert_eq!(with_k8scop(body, &mut ours), ours.lines().count(), "every document is an event");
+    assert_eq!(unwrapped(body, &mut ours), ours.lines().count(), "every document is an event");
     let id = |line: &str| {
         let event = json::get(json::get(line, "kubernetes")?, "audit")?;
         json::get(event, "auditID").map(str::to_owned)

@@ -357,7 +357,7 @@ fn named<'a>(member: &Member<'a>, mut read: impl FnMut(&str, &'a str) -> bool) -
         return Named::Plainly;
     }
     // A name with a backslash in it is not known, however it is read.
-    if !member.raw_key.contains('\\') {
+    if !json::has_escapes(member.raw_key) {
         return Named::Otherwise;
     }
     if let Some(name) = member.key() {

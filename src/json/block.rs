@@ -39,6 +39,16 @@ pub(super) fn backslashes(lane: &[u8; LANE]) -> u32 {
     backslashes
 }
 
+/// Whether there is a backslash.
+#[inline]
+pub(super) fn has_backslash(word: &[u8; 8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let different = u64::from_le_bytes(*word) ^ (ONES * u64::from(b'\\'));
+    // A byte borrows from the next only if it is zero.
+    different.wrapping_sub(ONES) & !different & HIGHS != 0
+}
+
 /// The same in a block, each for itself.
 #[inline]
 pub(super) fn block(bytes: &[u8; BLOCK]) -> Block {
@@ -107,6 +117,11 @@ mod tests {
             };
             let expected = [mask(|it| it == b'"'), mask(|it| it == b'\\'), mask(|it| it < 0x20)];
             prop_assert_eq!(lane_masks(&bytes), expected);
+        }
+
+        #[test]
+        fn backslashes_are_found_in_words(bytes in proptest::array::uniform8(telling())) {
+            prop_assert_eq!(has_backslash(&bytes), bytes.contains(&b'\\'));
         }
 
         #[test]

@@ -4,7 +4,13 @@
 //! ([`object`] checks the whole text and notes where each member stands), what has to be written is copied
 //! between those positions. Depth costs a bit, not a stack frame.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "no_avx512.rs"]
+mod avx512;
 mod block;
+mod fast;
 mod filter;
 mod flat;
 mod pretty;
@@ -18,4 +24,4 @@ pub use scan::{
     DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Member, check, elements, first, get, get_each, kind,
     member, members, object, step, string_end, value_end,
 };
-pub use text::{decode, plainest, push_string, string, unescape_into, written};
+pub use text::{decode, has_escapes, plainest, push_string, string, unescape_into, written};

@@ -1,8 +1,8 @@
-use std::{borrow::Cow, ops::Range};
+use std::borrow::Cow;
 
 use thiserror::Error;
 
-use super::{block, text};
+use super::{block, fast::Fast, text};
 
 /// Deepest nesting that can be asked for. Each level costs a bit. Jackson, which Elasticsearch parses with, stops at
 /// 1,000 (`StreamReadConstraints.DEFAULT_MAX_DEPTH`, jackson-core 2.15).
@@ -42,7 +42,7 @@ impl<'a> Member<'a> {
 
     #[inline(never)]
     fn is_escaped(&self, name: &str) -> bool {
-        self.raw_key.contains('\\') && self.key().is_some_and(|key| key == name)
+        text::has_escapes(self.raw_key) && self.key().is_some_and(|key| key == name)
     }
 }
 
@@ -112,11 +112,11 @@ pub fn kind(value: &str) -> Kind {
 
 /// Checks that `text` is exactly one JSON value (RFC 8259), at most `depth_max` (≤ [`DEPTH_MAX`]) levels deep.
 pub fn check(text: &str, depth_max: usize) -> Result<Kind, JsonError> {
-    let mut scanner = Scanner::new(text, depth_max);
-    scanner.blanks();
-    let start = scanner.at;
-    scanner.value(1)?;
-    scanner.end()?;
+    let depth_max = depth_max.min(DEPTH_MAX);
+    let start = match Fast::new(text, depth_max).check() {
+        Some(start) => start,
+        None => Scanner::new(text, depth_max).check()?,
+    };
     Ok(kind(text.get(start..).unwrap_or_default()))
 }
 
@@ -127,48 +127,22 @@ pub fn object<'a>(
     depth_max: usize,
     out: &mut Vec<Member<'a>>,
 ) -> Result<usize, JsonError> {
-    let mut scanner = Scanner::new(text, depth_max);
-    scanner.blanks();
-    if scanner.peek() != Some(b'{') {
-        scanner.value(1)?;
-        scanner.end()?;
-        return Err(JsonError::NotAnObject);
+    let (before, depth_max) = (out.len(), depth_max.min(DEPTH_MAX));
+    if let Some(depth) = Fast::new(text, depth_max).object(out) {
+        return Ok(depth);
     }
-    scanner.at += 1;
-    scanner.blanks();
-    if scanner.peek() == Some(b'}') {
-        scanner.at += 1;
-        scanner.end()?;
-        return Ok(1);
-    }
-    loop {
-        let key = scanner.key()?;
-        let raw_key = text.get(key).unwrap_or_default();
-        let start = scanner.at;
-        scanner.value(2)?;
-        if out.len() == MEMBERS_MAX {
-            return Err(JsonError::TooManyMembers { limit: MEMBERS_MAX });
-        }
-        out.push(Member { raw_key, value: scanner.slice(start) });
-        scanner.blanks();
-        match scanner.next()? {
-            b',' => scanner.blanks(),
-            b'}' => {
-                scanner.end()?;
-                return Ok(scanner.deepest.max(1));
-            }
-            _ => return Err(scanner.unexpected_before()),
-        }
-    }
+    out.truncate(before);
+    Scanner::new(text, depth_max).object(out)
 }
 
 /// The first JSON value of `text`, which may have more after it, and what is left then.
 pub fn first(text: &str, depth_max: usize) -> Result<(&str, &str), JsonError> {
-    let mut scanner = Scanner::new(text, depth_max);
-    scanner.blanks();
-    let start = scanner.at;
-    scanner.value(1)?;
-    Ok((scanner.slice(start), text.get(scanner.at..).unwrap_or_default()))
+    let depth_max = depth_max.min(DEPTH_MAX);
+    let (start, end) = match Fast::new(text, depth_max).first() {
+        Some(found) => found,
+        None => Scanner::new(text, depth_max).first()?,
+    };
+    Ok((text.get(start..end).unwrap_or_default(), text.get(end..).unwrap_or_default()))
 }
 
 /// Steps over the JSON value that `text` begins with, and gives it and what is left. Only its end is looked for: it is
@@ -378,10 +352,10 @@ pub fn member<'a>(members: &[Member<'a>], name: &str) -> Option<&'a str> {
     members.iter().rev().find(|it| it.is(name)).map(|it| it.value)
 }
 
+/// Reads byte by byte, and tells what is wrong: the plain twin of [`Fast`].
 #[derive(Debug)]
 struct Scanner<'a> {
     text: &'a str,
-    bytes: &'a [u8],
     at: usize,
     depth_max: usize,
     deepest: usize,
@@ -390,18 +364,59 @@ struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     fn new(text: &'a str, depth_max: usize) -> Self {
-        Self {
-            text,
-            bytes: text.as_bytes(),
-            at: 0,
-            depth_max: depth_max.min(DEPTH_MAX),
-            deepest: 0,
-            open: Nesting::default(),
+        Self { text, at: 0, depth_max, deepest: 0, open: Nesting::default() }
+    }
+
+    /// Where the first value begins, and where it ends.
+    fn first(&mut self) -> Result<(usize, usize), JsonError> {
+        self.blanks();
+        let start = self.at;
+        self.value(1)?;
+        Ok((start, self.at))
+    }
+
+    fn check(&mut self) -> Result<usize, JsonError> {
+        let (start, _) = self.first()?;
+        self.end()?;
+        Ok(start)
+    }
+
+    fn object(&mut self, out: &mut Vec<Member<'a>>) -> Result<usize, JsonError> {
+        self.blanks();
+        if self.peek() != Some(b'{') {
+            self.check()?;
+            return Err(JsonError::NotAnObject);
+        }
+        self.at += 1;
+        self.blanks();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            self.end()?;
+            return Ok(1);
+        }
+        loop {
+            let raw_key = self.key()?;
+            let start = self.at;
+            self.value(2)?;
+            if out.len() == MEMBERS_MAX {
+                return Err(JsonError::TooManyMembers { limit: MEMBERS_MAX });
+            }
+            let value = self.text.get(start..self.at).unwrap_or_default();
+            out.push(Member { raw_key, value });
+            self.blanks();
+            match self.next()? {
+                b',' => self.blanks(),
+                b'}' => {
+                    self.end()?;
+                    return Ok(self.deepest.max(1));
+                }
+                _ => return Err(self.unexpected_before()),
+            }
         }
     }
 
     fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+        self.text.as_bytes().get(self.at).copied()
     }
 
     fn next(&mut self) -> Result<u8, JsonError> {
@@ -414,20 +429,7 @@ impl<'a> Scanner<'a> {
         JsonError::Unexpected { at: self.at.saturating_sub(1) }
     }
 
-    fn slice(&self, start: usize) -> &'a str {
-        self.text.get(start..self.at).unwrap_or_default()
-    }
-
-    #[inline]
     fn blanks(&mut self) {
-        // Most shippers write none.
-        if self.peek().is_some_and(|it| it <= b' ') {
-            self.some_blanks();
-        }
-    }
-
-    #[inline(never)]
-    fn some_blanks(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
         }
@@ -435,40 +437,30 @@ impl<'a> Scanner<'a> {
 
     fn end(&mut self) -> Result<(), JsonError> {
         self.blanks();
-        if self.at == self.bytes.len() {
+        if self.at == self.text.len() {
             return Ok(());
         }
         Err(JsonError::Unexpected { at: self.at })
     }
 
-    /// Reads `"key" :` and the blanks after it; the cursor then stands on the value. Where the key stands.
-    #[inline]
-    fn key(&mut self) -> Result<Range<usize>, JsonError> {
+    /// Reads `"key" :` and the blanks after it; the cursor then stands on the value.
+    fn key(&mut self) -> Result<&'a str, JsonError> {
         if self.next()? != b'"' {
             return Err(self.unexpected_before());
         }
         let start = self.at;
         self.string_rest()?;
-        let end = self.at - 1;
+        let raw_key = self.text.get(start..self.at - 1).unwrap_or_default();
         self.blanks();
         if self.next()? != b':' {
             return Err(self.unexpected_before());
         }
         self.blanks();
-        Ok(start..end)
+        Ok(raw_key)
     }
 
     /// Reads one value that stands at nesting level `level` when it is an array or an object.
-    #[inline]
     fn value(&mut self, level: usize) -> Result<(), JsonError> {
-        if self.peek() == Some(b'"') {
-            self.at += 1;
-            return self.string_rest();
-        }
-        self.any_value(level)
-    }
-
-    fn any_value(&mut self, level: usize) -> Result<(), JsonError> {
         loop {
             // One value starts here.
             match self.next()? {
@@ -566,59 +558,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads to behind the closing quote.
-    #[inline]
     fn string_rest(&mut self) -> Result<(), JsonError> {
-        while let Some(lane) = self.bytes.get(self.at..).and_then(|it| it.first_chunk()) {
-            let [quotes, stops] = block::stops(lane);
-            let first = stops & stops.wrapping_neg();
-            if quotes & first != 0 {
-                self.at += first.trailing_zeros() as usize + 1;
-                return Ok(());
-            }
-            if first != 0 {
-                break;
-            }
-            self.at += block::LANE;
-        }
-        self.escaped_rest()
-    }
-
-    /// The same where the string has escapes, is wrong, or the text ends soon.
-    #[inline(never)]
-    fn escaped_rest(&mut self) -> Result<(), JsonError> {
-        let mut is_escaped = false;
-        while let Some(bytes) = self.bytes.get(self.at..).and_then(|it| it.first_chunk()) {
-            let found = block::block(bytes);
-            let escaped = block::escaped(found.backslashes, &mut is_escaped);
-            let ends = found.quotes & !escaped;
-            let first_end = ends & ends.wrapping_neg();
-            let inside = first_end.wrapping_sub(1);
-            // Most escapes are of quotes and backslashes: the event is JSON itself.
-            let mut others =
-                (found.controls | escaped & !(found.quotes | found.backslashes)) & inside;
-            let start = self.at;
-            while others != 0 {
-                self.at = start + others.trailing_zeros() as usize;
-                if found.controls & others & others.wrapping_neg() != 0 {
-                    return Err(JsonError::Unexpected { at: self.at });
-                }
-                self.escape_rest()?;
-                others &= others - 1;
-            }
-            if first_end != 0 {
-                self.at = start + first_end.trailing_zeros() as usize + 1;
-                return Ok(());
-            }
-            self.at = start + block::BLOCK;
-        }
-        if is_escaped {
-            self.escape_rest()?;
-        }
-        self.plain_rest()
-    }
-
-    /// The plain twin of [`Self::string_rest`].
-    fn plain_rest(&mut self) -> Result<(), JsonError> {
         loop {
             match self.next()? {
                 b'"' => return Ok(()),
@@ -648,7 +588,7 @@ impl<'a> Scanner<'a> {
 
 /// Which of the open brackets are objects: one bit a level, so that hostile depth costs no stack.
 #[derive(Debug, Default)]
-struct Nesting {
+pub(super) struct Nesting {
     /// The innermost 64 levels, the last one lowest.
     word: u64,
     /// Those further out.
@@ -658,7 +598,12 @@ struct Nesting {
 
 impl Nesting {
     #[inline]
-    fn push(&mut self, is_object: bool) {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, is_object: bool) {
         if self.len > 0 && self.len.is_multiple_of(64) {
             self.more.push(self.word);
         }
@@ -667,7 +612,7 @@ impl Nesting {
     }
 
     #[inline]
-    fn pop(&mut self) {
+    pub(super) fn pop(&mut self) {
         self.len = self.len.saturating_sub(1);
         self.word >>= 1;
         if self.len > 0 && self.len.is_multiple_of(64) {
@@ -676,7 +621,7 @@ impl Nesting {
     }
 
     #[inline]
-    fn last(&self) -> Option<bool> {
+    pub(super) fn last(&self) -> Option<bool> {
         (self.len > 0).then_some(self.word & 1 == 1)
     }
 }
@@ -806,9 +751,9 @@ pub(super) mod tests {
         assert_eq!(refused, Err(JsonError::TooManyMembers { limit: MEMBERS_MAX }));
     }
 
-    /// What strings are made of, and what breaks them.
-    pub(in crate::json) fn pieces() -> impl Strategy<Value = String> {
-        let pieces = [
+    /// What strings are made of.
+    fn piece() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
             "\\\"",
             "\\\\",
             "\\n",
@@ -821,25 +766,88 @@ pub(super) mod tests {
             "/",
             "\u{7f}",
             "0123456789abcdef",
+        ])
+    }
+
+    /// The insides of strings.
+    pub(in crate::json) fn insides() -> impl Strategy<Value = String> {
+        prop::collection::vec(piece(), 0..80).prop_map(|it| it.concat())
+    }
+
+    /// The same, and what breaks them.
+    fn pieces() -> impl Strategy<Value = String> {
+        let bad = prop::sample::select(vec!["\"", "\\", "\n", "\0", "\\u12", "\\x"]);
+        prop::collection::vec(prop_oneof![40 => piece(), 1 => bad], 0..80)
+            .prop_map(|it| it.concat())
+    }
+
+    /// What texts are made of, good ones and bad ones.
+    fn texts() -> impl Strategy<Value = String> {
+        let tokens = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"a\"",
+            "\"b\":",
+            "\"\"",
+            "1",
+            "-0.5e+3",
+            "01",
+            "true",
+            "nul",
+            "null",
+            " ",
+            "\n",
+            "\"",
+            "{\"a\":{\"b\":[1,[]]}}",
+            "[[[[1]]]]",
+            "x",
         ];
-        let breaks = ["\"", "\\", "\n", "\0", "\\u12", "\\x"];
-        let piece = prop_oneof![
-            40 => prop::sample::select(pieces.to_vec()),
-            1 => prop::sample::select(breaks.to_vec()),
+        let token = prop_oneof![
+            3 => prop::sample::select(tokens.to_vec()).prop_map(str::to_owned),
+            1 => pieces().prop_map(|it| format!("\"{it}\"")),
         ];
-        prop::collection::vec(piece, 0..80).prop_map(|it| it.concat())
+        let good = any::<i16>().prop_map(|it| it.to_string()).prop_recursive(6, 60, 5, |inner| {
+            let string =
+                pieces().prop_map(|it| format!("\"{}\"", it.replace(['"', '\\'], ""))).boxed();
+            let member =
+                (string.clone(), inner.clone()).prop_map(|(key, it)| format!("{key}: {it}"));
+            prop_oneof![
+                string,
+                prop::collection::vec(inner, 0..5).prop_map(|it| format!("[{}]", it.join(","))),
+                prop::collection::vec(member, 0..5).prop_map(|it| format!("{{{}}}", it.join(" ,"))),
+            ]
+        });
+        prop_oneof![good, prop::collection::vec(token, 0..30).prop_map(|it| it.concat())]
     }
 
     proptest! {
         #[test]
+        fn what_is_right_is_read_as_its_plain_twin_reads_it(text in texts(), depth_max in 1..7_usize) {
+            let fast = || Fast::new(&text, depth_max);
+            let plain = || Scanner::new(&text, depth_max);
+            prop_assert_eq!(fast().check(), plain().check().ok());
+            prop_assert_eq!(fast().first(), plain().first().ok());
+            let (mut members, mut expected) = (Vec::new(), Vec::new());
+            let depth = fast().object(&mut members);
+            prop_assert_eq!(depth, plain().object(&mut expected).ok());
+            if depth.is_some() {
+                prop_assert_eq!(&members, &expected);
+                prop_assert_eq!(super::members(text.trim()).collect::<Vec<_>>(), expected);
+            }
+        }
+
+        #[test]
         fn strings_end_where_their_plain_twin_says(inside in pieces(), more in "[\"a]{0,70}") {
             let text = format!("{inside}{more}");
-            let (mut fast, mut plain) = (Scanner::new(&text, 1), Scanner::new(&text, 1));
-            let end = fast.string_rest();
-            prop_assert_eq!(end, plain.plain_rest());
-            if end.is_ok() {
-                prop_assert_eq!(fast.at, plain.at);
-                prop_assert_eq!(string_end(&text, 0), Some(fast.at));
+            let mut plain = Scanner::new(&text, 1);
+            let expected = plain.string_rest().is_ok().then_some(plain.at);
+            prop_assert_eq!(Fast::new(&text, 1).string(0), expected);
+            if expected.is_some() {
+                prop_assert_eq!(string_end(&text, 0), expected);
             }
         }
     }

@@ -81,12 +81,13 @@ impl Overlay {
         push_key(&mut self.text, key);
         write(&mut self.text);
         let member = start..self.text.len();
-        self.put(path, Node { holds: Holds::Member, member, yields, ..Node::default() });
+        self.put(path, Node { key, holds: Holds::Member, member, yields, ..Node::default() });
     }
 
     /// Takes away what the document has at `path`.
     pub(super) fn remove(&mut self, path: &'static [&'static str]) {
-        self.put(path, Node { holds: Holds::Nothing, ..Node::default() });
+        let Some(key) = path.last() else { return };
+        self.put(path, Node { key, holds: Holds::Nothing, ..Node::default() });
     }
 
     /// A value that is JSON text already.
@@ -113,23 +114,25 @@ impl Overlay {
         self.write(path, |out| push_strings(out, values));
     }
 
-    /// Puts a node at the end of `path`.
+    /// Puts a node at the end of `path`, the last part of which is its key.
     fn put(&mut self, path: &'static [&'static str], node: Node) {
-        let Some((last, before)) = path.split_last() else { return };
+        let Some((_, before)) = path.split_last() else { return };
         let mut parent = ROOT;
         for key in before {
-            parent = match self.called(parent, key) {
-                ROOT => self.add(parent, Node { key, ..Node::default() }),
+            let bit = bit(key);
+            parent = match self.called(parent, key, bit) {
+                ROOT => self.add(parent, bit, Node { key, ..Node::default() }),
                 known => known,
             };
         }
-        if self.called(parent, last) == ROOT {
-            self.add(parent, Node { key: last, ..node });
+        let bit = bit(node.key);
+        if self.called(parent, node.key, bit) == ROOT {
+            self.add(parent, bit, node);
         }
     }
 
-    fn add(&mut self, parent: usize, node: Node) -> usize {
-        let (new, bit) = (self.nodes.len(), bit(node.key));
+    fn add(&mut self, parent: usize, bit: u64, node: Node) -> usize {
+        let new = self.nodes.len();
         self.nodes.push(node);
         let Some(parent) = self.nodes.get_mut(parent) else { return new };
         parent.bits |= bit;
@@ -143,21 +146,23 @@ impl Overlay {
     }
 
     /// The node below `parent` with this key, or [`ROOT`].
-    fn called(&self, parent: usize, key: &str) -> usize {
-        let Some(node) = self.nodes.get(parent).filter(|it| it.bits & bit(key) != 0) else {
+    #[inline]
+    fn called(&self, parent: usize, key: &str, bit: u64) -> usize {
+        let Some(node) = self.nodes.get(parent).filter(|it| it.bits & bit != 0) else {
             return ROOT;
         };
         // Paths that begin alike mostly come together.
-        if self.nodes.get(node.last).is_some_and(|it| it.key == key) {
+        let same = |it: &Node| std::ptr::eq(it.key, key) || it.key == key;
+        if self.nodes.get(node.last).is_some_and(same) {
             return node.last;
         }
-        self.below(parent).find(|(_, it)| it.key == key).map_or(ROOT, |(place, _)| place)
+        self.below(parent).find(|(_, it)| same(it)).map_or(ROOT, |(place, _)| place)
     }
 
     /// The node below `parent` that a member of the document belongs to, or [`ROOT`].
     fn place_of(&self, parent: usize, member: &Member<'_>) -> usize {
         let bits = self.nodes.get(parent).map_or(0, |it| it.bits);
-        if bits & bit(member.raw_key) == 0 && !member.raw_key.contains('\\') {
+        if bits & bit(member.raw_key) == 0 && !json::has_escapes(member.raw_key) {
             return ROOT;
         }
         self.below(parent).find(|(_, it)| member.is(it.key)).map_or(ROOT, |(place, _)| place)

@@ -74,14 +74,20 @@ impl<'a> Root<'a> {
     pub(super) fn read(members: &[Member<'a>]) -> Self {
         let mut root = Self::default();
         for member in members {
-            let Some(key) = member.key() else { continue };
-            if let Some(slot) = root.slot(&key) {
-                *slot = Some(member.value);
-            } else if key.contains('.') {
-                root.has_dots = true;
+            match json::has_escapes(member.raw_key) {
+                false => root.take(member.raw_key, member.value),
+                true => member.key().iter().for_each(|key| root.take(key, member.value)),
             }
         }
         root
+    }
+
+    fn take(&mut self, key: &str, value: &'a str) {
+        if let Some(slot) = self.slot(key) {
+            *slot = Some(value);
+        } else if key.contains('.') {
+            self.has_dots = true;
+        }
     }
 
     fn slot(&mut self, key: &str) -> Option<&mut Option<&'a str>> {
