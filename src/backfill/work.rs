@@ -152,7 +152,7 @@ impl Worker {
 
     /// Delivers a part until nothing of it may pass later, and counts it.
     async fn deliver(&self, index: &str, part: Part, done: &mut Done) -> Result<(), BackfillError> {
-        let Part { prepared, body } = part;
+        let Part { mut prepared, body } = part;
         let slots = match self.dry_run {
             true => Vec::new(),
             false => prepared.made_slots(self.write == Write::AlertsAndLogs),
@@ -180,7 +180,7 @@ impl Worker {
                         let alerts = created + tally.alerts_duplicate + tally.alerts_failed;
                         done.counts.logs += (slots.len() as u64).saturating_sub(alerts);
                         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                        return done.take(index, &prepared, &answers, &dead, &mut known);
+                        return done.take(index, &mut prepared, &answers, &dead, &mut known);
                     }
                     let busy = answers.iter().find(|it| may_pass(it.status));
                     busy.map(AnswerItem::error).unwrap_or_default()
@@ -225,7 +225,7 @@ impl Done {
     fn take(
         &mut self,
         index: &str,
-        prepared: &Prepared,
+        prepared: &mut Prepared,
         answers: &[AnswerItem],
         dead: &[(usize, Letter)],
         known: &mut Known,
@@ -235,7 +235,7 @@ impl Done {
         if let Some(bad) = refusals.iter().find(|it| matches!(it.status, 401 | 403)) {
             return Err(refused(bad.status, &bad.reason));
         }
-        self.events.extend(prepared.observed(answers));
+        self.events.extend(prepared.take_observed(answers));
         self.sum_up(index, prepared, known);
         let mut fates = vec![Fate::Unmatched; prepared.item_count()];
         for note in prepared.notes() {

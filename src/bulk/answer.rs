@@ -109,24 +109,41 @@ impl BulkAnswer {
         if json::kind(items) != json::Kind::Array {
             return Err(AnswerError::NoItems);
         }
-        let got = json::elements(items).count();
+        let (mut all, mut got) = (Vec::with_capacity(sent), 0);
+        for item in json::elements(items) {
+            got += 1;
+            if got <= sent {
+                all.push(answer_item(item));
+            }
+        }
         if got != sent {
             return Err(AnswerError::WrongCount { sent, got });
         }
-        let items = json::elements(items)
-            .enumerate()
-            .map(|(position, item)| answer_item(item).ok_or(AnswerError::NoStatus { position }))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { items })
+        let with_place = all.into_iter().enumerate();
+        let items: Result<_, _> =
+            with_place.map(|(position, it)| it.ok_or(AnswerError::NoStatus { position })).collect();
+        Ok(Self { items: items? })
     }
 }
 
+/// An item that was checked: an object with one member.
 fn answer_item(item: &str) -> Option<AnswerItem> {
-    let mut outer = json::members(item);
-    let only = outer.next().filter(|_| outer.next().is_none())?;
-    let status = json::get(only.value, "status")?.parse().ok()?;
+    let (mut object, mut status) = (None, None);
+    json::Walk::new(item).members(|_, walk| {
+        let text = walk.text_of(|walk| {
+            walk.members(|raw_key, walk| {
+                let member = json::Member { raw_key, value: walk.value()? };
+                if member.is("status") {
+                    status = Some(member.value);
+                }
+                Some(())
+            })
+        })?;
+        object.replace(text).is_none().then_some(())
+    })?;
+    let status = status?.parse().ok()?;
     matches!(status, 200..300 | 400..600)
-        .then(|| AnswerItem { status, object: only.value.to_owned() })
+        .then(|| Some(AnswerItem { status, object: object?.to_owned() }))?
 }
 
 #[cfg(test)]

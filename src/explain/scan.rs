@@ -241,7 +241,9 @@ impl Scan<'_> {
         let hits = core.classifier.classify(event).hits;
         let place = Place { index: file, id: Some(&line.to_string()) };
         let at_us = when.at.as_microsecond();
-        if let Some(event) = prepare::observation(&core.classifier, found, &hits, place, at_us) {
+        if let Some(event) =
+            prepare::observation(&core.classifier, found, &hits, place, None, at_us)
+        {
             self.engine.observe(event);
         }
         for hit in hits {

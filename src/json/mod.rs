@@ -16,12 +16,14 @@ mod flat;
 mod pretty;
 mod scan;
 mod text;
+mod walk;
 
 pub use filter::{FILTER_BYTES_MAX, FILTER_NAMES_MAX, Filter, FilterError};
 pub use flat::{Scalars, is_name, scalars};
 pub use pretty::pretty;
 pub use scan::{
     DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Member, check, elements, first, get, get_each, kind,
-    member, members, object, step, string_end, value_end,
+    member, members, object, string_end, value_end,
 };
 pub use text::{decode, has_escapes, plainest, push_string, string, unescape_into, written};
+pub use walk::Walk;

@@ -147,8 +147,7 @@ pub fn first(text: &str, depth_max: usize) -> Result<(&str, &str), JsonError> {
 
 /// Steps over the JSON value that `text` begins with, and gives it and what is left. Only its end is looked for: it is
 /// not checked, and `None` says no more than that it has no end.
-#[must_use]
-pub fn step(text: &str) -> Option<(&str, &str)> {
+pub(super) fn step(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start_matches([' ', '\t', '\n', '\r']);
     text.split_at_checked(Checked { text, at: 0 }.end(0)?)
 }

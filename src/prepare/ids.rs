@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt::Write};
+use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
@@ -95,9 +95,10 @@ pub fn hashed(parts: &[&str]) -> String {
 
 /// The first 16 bytes of a digest as 32 hex digits.
 pub(super) fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().take(16).fold(String::with_capacity(32), |mut out, byte| {
-        // Writing to a String cannot fail.
-        write!(out, "{byte:02x}").ok();
-        out
-    })
+    let mut out = String::with_capacity(32);
+    for byte in hash.finalize().iter().take(16) {
+        let digits = [byte >> 4, byte & 15].map(|it| char::from_digit(it.into(), 16));
+        out.extend(digits.into_iter().flatten());
+    }
+    out
 }

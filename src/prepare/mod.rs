@@ -308,6 +308,14 @@ impl Fate {
             Self::Several(all) => all,
         }
     }
+
+    fn sent_mut(&mut self) -> &mut [Sent] {
+        match self {
+            Self::Refused(_) => &mut [],
+            Self::Sent(sent) => slice::from_mut(sent),
+            Self::Several(all) => all,
+        }
+    }
 }
 
 /// A document on its way out.

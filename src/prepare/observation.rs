@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use super::ids::made_id;
 use crate::{
     classify::{Classifier, Place},
@@ -6,12 +8,14 @@ use crate::{
     unwrap::Found,
 };
 
-/// What an event that hits these rules means to correlations, if it means anything to them.
+/// What an event that hits these rules means to correlations, if it means anything to them. `made` is the `_id` that is
+/// made of the event, where it was made already.
 pub(crate) fn observation(
     classifier: &Classifier,
     found: &Found<'_>,
     hits: &[usize],
     place: Place<'_>,
+    made: Option<&str>,
     at_us: i64,
 ) -> Option<Event> {
     let event = found.event;
@@ -22,7 +26,7 @@ pub(crate) fn observation(
     let text = |it: &Text<'_>| kept(it.as_deref().unwrap_or_default());
     Some(Event {
         at_us,
-        key: Key::of(&[&made_id(found, None)]),
+        key: Key::of(&[&*made.map_or_else(|| made_id(found, None).into(), Cow::Borrowed)]),
         cluster: kept(found.cluster().unwrap_or_default()),
         inputs,
         evidence: Evidence {

@@ -125,17 +125,18 @@ impl Prepared {
         (reply.finish(took_ms), tally)
     }
 
-    /// What correlations are to see: of all items that do not come again. Refused for good is seen, too, unless it was
-    /// for who sent it.
+    /// Takes out what correlations are to see: of all items that do not come again. Refused for good is seen, too, unless
+    /// it was for who sent it.
     #[must_use]
-    pub fn observed(&self, answers: &[AnswerItem]) -> Vec<correlate::Event> {
+    pub fn take_observed(&mut self, answers: &[AnswerItem]) -> Vec<correlate::Event> {
         let status = |slot: usize| answers.get(slot).map_or(503, |it| it.status);
         let is_done = |sent: &Sent| {
             let slots = sent.slot..=sent.slot + sent.alerts.len();
             slots.into_iter().all(|it| !matches!(status(it), 401 | 403 | 429 | 500..600))
         };
-        let done = self.plans.iter().map(|it| it.fate.sent()).filter(|it| it.iter().all(is_done));
-        done.flatten().filter_map(|it| it.observed.as_deref().cloned()).collect()
+        let all = self.plans.iter_mut().map(|it| it.fate.sent_mut());
+        let done = all.filter(|it| it.iter().all(is_done));
+        done.flatten().filter_map(|it| it.observed.take()).map(|it| *it).collect()
     }
 
     /// Whether the whole request may be sent again without storing anything twice: what is stored has an id of ours.

@@ -2,6 +2,7 @@ use std::{
     borrow::Cow,
     cell::Cell,
     collections::HashMap,
+    mem,
     ops::{ControlFlow, Range},
     sync::Arc,
 };
@@ -53,6 +54,7 @@ pub(super) fn prepared(
         out: String::with_capacity(body.len() + body.len() / 4),
         slots: Vec::new(),
         scratch: Scratch::default(),
+        spare: Vec::new(),
         last_index: None,
         is_deep: false,
         counts: Counts::default(),
@@ -160,6 +162,8 @@ struct Run<'r> {
     out: String,
     slots: Vec<Range<usize>>,
     scratch: Scratch,
+    /// An empty list, to be used again.
+    spare: Vec<Sent>,
     last_index: Option<Arc<str>>,
     /// Whether the item's document is deeper than is allowed.
     is_deep: bool,
@@ -180,7 +184,7 @@ impl Run<'_> {
         let more = self.out.len().saturating_sub(self.out_counted);
         self.out_counted = self.out_counted.max(self.out.len());
         let held = self.draft.held_bytes();
-        let more = more + held - std::mem::replace(&mut self.held_counted, held);
+        let more = more + held - mem::replace(&mut self.held_counted, held);
         self.allowance.takes(more)
     }
 
@@ -319,8 +323,12 @@ impl Run<'_> {
         let before = Mark::of(self);
         let makes_ids = self.preparer.policy.ids == Ids::Audit;
         let start = self.out.len();
-        let mut parts =
-            Parts { start, source: makes_ids.then_some(item.source), ..Parts::default() };
+        let mut parts = Parts {
+            start,
+            source: makes_ids.then_some(item.source),
+            sent: mem::take(&mut self.spare),
+            ..Parts::default()
+        };
         unwrap::each(item.source, members, item.depth, settings, buffers, &mut |part| {
             self.part(part, action, id, &mut parts)
         });
@@ -341,7 +349,10 @@ impl Run<'_> {
             *id = parts.made_id;
         }
         match parts.sent.pop() {
-            Some(one) if parts.sent.is_empty() => Fate::Sent(one),
+            Some(one) if parts.sent.is_empty() => {
+                self.spare = parts.sent;
+                Fate::Sent(one)
+            }
             Some(last) => {
                 parts.sent.push(last);
                 Fate::Several(parts.sent)
@@ -528,7 +539,7 @@ impl Run<'_> {
             out.push('\n');
         })?;
         let place = classify::Place { index: &target, id: final_id };
-        sent.observed = self.observed(found, &hits, place);
+        sent.observed = self.observed(found, &hits, place, made.as_deref());
         for hit in hits {
             self.hits.push(hit);
             self.alert(hit, found, &labels, place, &namespace, &mut sent);
@@ -575,6 +586,7 @@ impl Run<'_> {
         found: &Found<'_>,
         hits: &[usize],
         place: classify::Place<'_>,
+        made: Option<&str>,
     ) -> Option<Box<correlate::Event>> {
         if self.classifier.plan().is_empty() {
             return None;
@@ -592,7 +604,7 @@ impl Run<'_> {
                 *newest_us = at_us.max(*newest_us);
             }
         }
-        observation(self.classifier, found, hits, place, at_us).map(Box::new)
+        observation(self.classifier, found, hits, place, made, at_us).map(Box::new)
     }
 
     /// Writes the alert of one hit, if there is one and it is told.
@@ -749,8 +761,9 @@ struct Mark {
 
 impl Mark {
     fn of(run: &Run<'_>) -> Self {
-        // The hits are counted at the end: the list is empty, and copying it costs nothing.
-        let counts = run.counts.clone();
+        // The hits are counted at the end, and what happened moves time on whether it is stored or not.
+        let Counts { audit, cut, lines, broken, dropped, .. } = run.counts;
+        let counts = Counts { audit, cut, lines, broken, dropped, ..Counts::default() };
         Self {
             out: run.out.len(),
             slots: run.slots.len(),
@@ -771,7 +784,8 @@ impl Mark {
         if let Some(notes) = &mut run.notes {
             notes.truncate(self.notes);
         }
-        run.counts = self.counts;
+        let newest_us = mem::take(&mut run.counts.newest_us);
+        run.counts = Counts { newest_us, ..self.counts };
     }
 }
 

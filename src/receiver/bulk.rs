@@ -212,7 +212,7 @@ pub(super) struct Road {
 /// Delivers what was prepared, counts it and writes the answer.
 pub(super) async fn settle(
     receiver: &Receiver,
-    prepared: Prepared,
+    mut prepared: Prepared,
     origin: Option<Origin>,
     road: &Road,
     started: Instant,
@@ -224,7 +224,8 @@ pub(super) async fn settle(
     let mut in_flight = InFlight::new(&receiver.metrics, input.name(), prepared.item_count());
     let answers =
         settled((&receiver.forwarder, &receiver.metrics), &prepared, None, passed, deadline).await;
-    let rules = prepared.classifier.rules();
+    let classifier = Arc::clone(&prepared.classifier);
+    let rules = classifier.rules();
     match answers {
         Delivery::Whole(whole) => {
             in_flight.settle_all(whole.status);
@@ -232,10 +233,10 @@ pub(super) async fn settle(
         }
         Delivery::Items(answers, heads) => {
             // Before the shipper hears of it: what it does not send again is seen, even if we are killed.
-            let newest_us = prepared.counts.newest_us.clone();
+            let newest_us = std::mem::take(&mut prepared.counts.newest_us);
             if !newest_us.is_empty() {
                 let authorization = passed.headers.get(header::AUTHORIZATION);
-                let events = prepared.observed(&answers);
+                let events = prepared.take_observed(&answers);
                 receiver.correlator.observe(events, newest_us, authorization).await;
             }
             let dead = match (&receiver.dead_letters, origin) {

@@ -91,7 +91,7 @@ struct Answer<'a> {
 impl<'a> Answer<'a> {
     /// `None` for what is no object, or cut, as far as that shows around the documents.
     fn read(text: &'a str) -> Option<Self> {
-        let (mut answer, mut walk) = (Self::default(), Walk { rest: text });
+        let (mut answer, mut walk) = (Self::default(), json::Walk::new(text));
         walk.members(|name, walk| {
             match name {
                 "timed_out" => answer.timed_out = Some(walk.value()?),
@@ -112,56 +112,6 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// Goes into a text of JSON step by step. What is not gone into is stepped over, once.
-struct Walk<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Walk<'a> {
-    /// Goes through the members of an object. `each` takes the value of the member that it is told of.
-    fn members(&mut self, mut each: impl FnMut(&'a str, &mut Self) -> Option<()>) -> Option<()> {
-        self.list(['{', '}'], |walk| {
-            let name = walk.value()?.strip_prefix('"')?.strip_suffix('"')?;
-            walk.takes(':').then_some(())?;
-            each(name, walk)
-        })
-    }
-
-    fn list(
-        &mut self,
-        [open, close]: [char; 2],
-        mut each: impl FnMut(&mut Self) -> Option<()>,
-    ) -> Option<()> {
-        self.takes(open).then_some(())?;
-        if self.takes(close) {
-            return Some(());
-        }
-        loop {
-            each(self)?;
-            if !self.takes(',') {
-                return self.takes(close).then_some(());
-            }
-        }
-    }
-
-    fn value(&mut self) -> Option<&'a str> {
-        let (value, rest) = json::step(self.rest)?;
-        self.rest = rest;
-        Some(value)
-    }
-
-    fn takes(&mut self, mark: char) -> bool {
-        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
-        let rest = self.rest.strip_prefix(mark);
-        self.rest = rest.unwrap_or(self.rest);
-        rest.is_some()
-    }
-
-    fn is_at_end(&self) -> bool {
-        self.rest.trim_end_matches([' ', '\t', '\n', '\r']).is_empty()
-    }
-}
-
 /// What is used of the members of a hit, as it stands in the text.
 #[derive(Default)]
 struct Members<'a> {
@@ -173,16 +123,16 @@ struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    fn read_all(walk: &mut Walk<'a>) -> Option<Vec<Self>> {
+    fn read_all(walk: &mut json::Walk<'a>) -> Option<Vec<Self>> {
         let mut all = Vec::new();
-        walk.list(['[', ']'], |walk| {
+        walk.elements(|walk| {
             all.push(Self::read(walk)?);
             Some(())
         })?;
         Some(all)
     }
 
-    fn read(walk: &mut Walk<'a>) -> Option<Self> {
+    fn read(walk: &mut json::Walk<'a>) -> Option<Self> {
         let mut hit = Self::default();
         walk.members(|name, walk| {
             let value = Some(walk.value()?);
