@@ -13,6 +13,8 @@ const VARIABLES_MAX: usize = 4096;
 const VALUES_MAX: usize = 8;
 /// Longest value of one (bytes).
 const VALUE_BYTES_MAX: usize = 4096;
+/// Longest path whose wildcards are looked at (bytes).
+const PATTERN_BYTES_MAX: usize = 512;
 /// How deep expansions stand in each other.
 const DEPTH_MAX: usize = 4;
 /// Longest `${…}` and `$(…)` that is looked into (bytes).
@@ -455,47 +457,43 @@ fn alternatives(inside: &str) -> Vec<Cow<'_, str>> {
 }
 
 /// What is sought and fits the wildcards of a word. A bare `*` hides nothing: who writes `/etc/*` means all of it.
-fn sought(word: &str) -> impl Iterator<Item = &'static str> {
+fn sought(word: &str) -> Vec<&'static str> {
     let path = word.find('/').and_then(|at| word.get(at..)).unwrap_or_default();
     let path = path.split([';', '&', '|', ')', '<', '>']).next().unwrap_or_default();
     let hides = |name: &str| name.contains(['*', '?', '[']) && name != "*";
-    let is_hidden = path.len() <= VALUE_BYTES_MAX && path.split('/').any(hides);
-    let names = is_hidden.then(|| path.split('/').skip(1));
-    SOUGHT.into_iter().filter(move |sought| {
-        names.clone().is_some_and(|mut names| {
-            let fit =
-                sought.split('/').skip(1).all(|name| names.next().is_some_and(|it| fits(it, name)));
-            fit && names.next().is_none()
-        })
-    })
+    if path.len() > PATTERN_BYTES_MAX || !path.split('/').any(hides) {
+        return Vec::new();
+    }
+    let pattern = without_classes(path);
+    let is_sought = |sought: &&str| {
+        let mut names = pattern.split('/').skip(1);
+        let mut wanted = sought.split('/').skip(1);
+        let fit =
+            wanted.all(|name| names.next().is_some_and(|it| fits(it.as_bytes(), name.as_bytes())));
+        fit && names.next().is_none()
+    };
+    SOUGHT.into_iter().filter(is_sought).collect()
 }
 
-/// Whether a name fits a pattern with `*`, `?` and `[…]`, of which any is taken for any sign.
-fn fits(pattern: &str, name: &str) -> bool {
-    let (mut pattern, mut name) = (without_classes(pattern), name);
-    let mut again: Option<(String, &str)> = None;
+/// Whether a name fits a pattern with `*` and `?`.
+fn fits(mut pattern: &[u8], mut name: &[u8]) -> bool {
+    // What stands behind the last star, and what was left for it.
+    let mut again: Option<(&[u8], &[u8])> = None;
     loop {
-        let first = name.chars().next();
-        let behind = |sign: char| name.get(sign.len_utf8()..).unwrap_or_default();
-        match (pattern.chars().next(), first) {
-            (None, None) => return true,
-            (Some('*'), _) => {
-                pattern.remove(0);
-                again = Some((pattern.clone(), name));
+        match (pattern, name) {
+            ([], []) => return true,
+            ([b'*', rest @ ..], _) => {
+                (pattern, again) = (rest, Some((rest, name)));
             }
-            (Some(wanted), Some(sign)) if wanted == '?' || wanted == sign => {
-                pattern.remove(0);
-                name = behind(sign);
+            ([wanted, rest @ ..], [sign, behind @ ..]) if *wanted == b'?' || wanted == sign => {
+                (pattern, name) = (rest, behind);
             }
-            // The star before takes one sign more.
-            _ => match again.take() {
-                Some((behind_star, from)) => {
-                    let Some(sign) = from.chars().next() else { return false };
-                    name = from.get(sign.len_utf8()..).unwrap_or_default();
-                    pattern.clone_from(&behind_star);
-                    again = Some((behind_star, name));
+            // The star takes one sign more.
+            _ => match again {
+                Some((rest, [_, behind @ ..])) => {
+                    (pattern, name, again) = (rest, behind, Some((rest, behind)));
                 }
-                None => return false,
+                _ => return false,
             },
         }
     }
@@ -517,13 +515,7 @@ fn without_classes(pattern: &str) -> String {
 
 /// A word in which `[x]` is `x`, and paths are straight. What stands before a path (`if=`, `@`) stays.
 fn without_detours(word: &str) -> Cow<'_, str> {
-    let mut word = Cow::Borrowed(word);
-    while let Some(at) = word.find('[').filter(|at| word.get(at + 2..at + 3) == Some("]")) {
-        let mut plain = word.into_owned();
-        plain.remove(at + 2);
-        plain.remove(at);
-        word = Cow::Owned(plain);
-    }
+    let word = bare_classes(word);
     if !(word.contains("//") || word.contains("/.")) || word.contains("://") {
         return word;
     }
@@ -531,6 +523,28 @@ fn without_detours(word: &str) -> Cow<'_, str> {
         Some((before, path)) => Cow::Owned(format!("{before}{}", straight(path))),
         None => word,
     }
+}
+
+/// `[x]` is `x`.
+fn bare_classes(word: &str) -> Cow<'_, str> {
+    if !word.contains('[') {
+        return Cow::Borrowed(word);
+    }
+    let (mut plain, mut rest) = (String::with_capacity(word.len()), word);
+    while let Some((before, class)) = rest.split_once('[') {
+        plain.push_str(before);
+        rest = match (class.get(..1), class.get(1..2)) {
+            (Some(sign), Some("]")) => {
+                plain.push_str(sign);
+                class.get(2..).unwrap_or_default()
+            }
+            _ => {
+                plain.push('[');
+                class
+            }
+        };
+    }
+    Cow::Owned(plain + rest)
 }
 
 /// A path without detours: `//etc/`, `/etc/.` and `/var/../etc` are `/etc`.
@@ -654,11 +668,41 @@ mod tests {
             "$(",
             "$",
             "é{",
+            "a[bc]d[[",
             "{a",
         ] {
             check(script, script);
         }
         assert_eq!(plain(&[], &[]), "");
+    }
+
+    #[test]
+    fn patterns() {
+        for (pattern, name, expected) in [
+            ("", "", true),
+            ("*", "", true),
+            ("a*c", "abbc", true),
+            ("a*b*c", "abcbc", true),
+            ("a*b?", "abab", false),
+            ("?", "", false),
+            ("**?*", "a", true),
+            ("ab", "a", false),
+        ] {
+            assert_eq!(fits(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+        }
+        assert_eq!(without_classes("[]a]b[c-e]f[g"), "?b?f[g");
+    }
+
+    /// Each of these took seconds when it was looked at from its start again and again.
+    #[test]
+    fn long_lines_are_gone_through_once() {
+        for part in
+            ["[a]", "a=$a$a;", "`$(", "${", "{a,b}", "/*?*?*?", "'a='", "$a ", "/../a", "{{{{ "]
+        {
+            let script = part.repeat((2 << 20) / part.len());
+            let words = ["sh", "-c", &script].map(Cow::Borrowed);
+            assert!(plain(&words, &[]).len() <= script.len() + 4 * GROWTH_BYTES_MAX, "{part}");
+        }
     }
 
     #[test]
