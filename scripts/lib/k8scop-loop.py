@@ -6,7 +6,7 @@ audit documents of a time in their order, take one document at a time, try regul
 one fits, and push each alert by itself into the index of its day, after asking whether that is there. Connections are
 kept alive, nothing is waited for, and expressions that could never match are mended.
 
-usage: k8scop-loop.py HOST:PORT PREFIX ALERTS        prints documents, alerts and seconds as JSON
+usage: k8scop-loop.py HOST:PORT PREFIX ALERTS        prints documents, alerts, those about people, and seconds as JSON
 """
 
 import http.client
@@ -85,7 +85,7 @@ def alert(hit):
 def main():
     host, prefix, alerts = sys.argv[1:]
     elasticsearch = Elasticsearch(host)
-    read, raised, start = 0, 0, time.monotonic()
+    read, raised, about_people, start = 0, 0, 0, time.monotonic()
     for hit in elasticsearch.documents(f"{prefix}-*"):
         read += 1
         found = alert(hit)
@@ -97,7 +97,9 @@ def main():
         if status != 201:
             sys.exit(f"k8scop-loop.py: {status}: {answer}")
         raised += 1
-    print(json.dumps({"documents": read, "alerts": raised, "seconds": time.monotonic() - start}))
+        about_people += not found["user"].startswith("system:")
+    seconds = time.monotonic() - start
+    print(json.dumps({"documents": read, "alerts": raised, "about_people": about_people, "seconds": seconds}))
 
 
 if __name__ == "__main__":
