@@ -135,6 +135,11 @@ impl Job {
         let pace = Pace::new(options.rate);
         let source =
             Source::open(&settings, config.backoff, options.give_up, pace, failed.clone()).await?;
+        if source.is_typed && !options.to_output && !options.dry_run {
+            let text = "the source is Elasticsearch 6, which stores nothing without a type: \
+                `k8scop backfill` with --output URL or file:DIR stores alerts elsewhere";
+            return Err(BackfillError::Usage(text.into()));
+        }
         let classifier = Classifier::new(config.rules)
             .map_err(|error| BackfillError::Settings(error.to_string()))?
             .with_plan(Arc::clone(&config.plan));

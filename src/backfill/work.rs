@@ -331,5 +331,11 @@ fn told(whole: &Whole) -> String {
 
 fn refused(status: u16, why: &str) -> BackfillError {
     let why: String = why.chars().take(500).collect();
-    BackfillError::Failed(format!("the output refuses what is to be stored ({status}): {why}"))
+    let hint = match status {
+        403 => ": the rights `create_doc` and `auto_configure` are needed where alerts go",
+        _ => "",
+    };
+    BackfillError::Failed(format!(
+        "the output refuses what is to be stored ({status}): {why}{hint}"
+    ))
 }

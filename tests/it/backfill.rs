@@ -457,6 +457,26 @@ async fn a_version_without_numbers_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_with_types_is_read_and_takes_no_alerts() {
+    let (cluster, folder) = (Cluster::new(documents(1, 100)), folder());
+    let old = |asked: &Asked| asked.line.starts_with("GET / ");
+    let product = || done(json!({ "version": { "number": "6.8.23" }, "cluster_uuid": "fake" }));
+    let fake = serve(&cluster, move |_, asked| old(asked).then(product)).await;
+    let url = fake.url();
+    let args = ["--source", url.as_str(), "--index", "old-*"];
+    let typed = backfill(&folder.0, &args).await;
+    assert_eq!(typed.status, 2, "{}", typed.err);
+    assert!(
+        typed.err.contains("Elasticsearch 6") && typed.err.contains("--output"),
+        "{}",
+        typed.err
+    );
+    let elsewhere = [&args[..], &["--output", "file:out"]].concat();
+    let typed = backfill(&folder.0, &elsewhere).await;
+    assert_eq!((typed.status, &typed.report()["counts"]["alerts_created"]), (0, &json!(25)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_rules_or_another_query_do_not_go_on() {
     let (cluster, folder) = (Cluster::new(documents(1, 3000)), folder());
     let fake = serve(&cluster, |_, _| None).await;

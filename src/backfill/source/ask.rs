@@ -49,6 +49,8 @@ pub(in super::super) struct Source {
     /// Points in time are taken, as far as is known.
     has_points_in_time: AtomicBool,
     pub(super) is_opensearch: bool,
+    /// It stores no document without a type.
+    pub(in super::super) is_typed: bool,
     /// What tells it from other clusters.
     pub(in super::super) identity: String,
     stop: CancellationToken,
@@ -145,6 +147,7 @@ impl Source {
             give_up,
             has_points_in_time: AtomicBool::new(false),
             is_opensearch: false,
+            is_typed: false,
             identity: settings.urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             stop,
         };
@@ -175,6 +178,7 @@ impl Source {
             )));
         }
         self.is_opensearch = product.is_opensearch;
+        self.is_typed = !product.is_opensearch && product.major < 7;
         self.has_points_in_time.store(product.has_points_in_time(), Ordering::Relaxed);
         if let Ok(Told { cluster_uuid: Some(uuid) }) = serde_json::from_str(text) {
             self.identity = uuid;

@@ -205,7 +205,10 @@ async fn indices(source: &Source, index: &str, query: &Query) -> Result<Vec<Stri
     let overview: Overview = parse(&text)?;
     let Some(Indices { indices }) = overview.aggregations.filter(|_| overview._shards.total > 0)
     else {
-        let text = format!("no index matches `{index}`: see GET /_cat/indices");
+        // Patterns do not fit what may not be read.
+        let text = format!(
+            "no index matches `{index}`, or none that may be read with these credentials: see GET /_cat/indices"
+        );
         return Err(Trouble { status: 404, ..Trouble::lasting(text) });
     };
     if indices.sum_other_doc_count > 0 {
