@@ -90,7 +90,7 @@ mod counted {
     impl Input {
         fn new() -> Self {
             let start = "2026-03-01T12:00:00Z".parse().expect("a time");
-            let mut requests = data::audit(1, start).expect("captured events");
+            let mut requests = data::audit(1, 1_000_000, start, Some).expect("captured events");
             let data::Request { text: body, events } = requests.pop().expect("one request");
             let documents: Vec<String> =
                 body.lines().skip(1).step_by(2).map(str::to_owned).collect();
