@@ -15,6 +15,8 @@ pub(super) struct Case {
     pub(super) rules: Rules,
     /// Worker threads of k8scop.
     pub(super) threads: usize,
+    /// How k8scop compresses what it sends (`elasticsearch.compression_level`).
+    pub(super) compression_level: u32,
 }
 
 /// What is sent.
@@ -52,9 +54,10 @@ const USUAL: Case = Case {
     connections: 4,
     rules: Rules::BuiltIn,
     threads: 1,
+    compression_level: 0,
 };
 
-pub(super) const CASES: [Case; 17] = [
+pub(super) const CASES: [Case; 18] = [
     USUAL,
     Case { name: "rules-0", about: "without rules", rules: Rules::None, ..USUAL },
     Case { name: "rules-20", about: "20 rules", rules: Rules::Generated(20), ..USUAL },
@@ -71,6 +74,7 @@ pub(super) const CASES: [Case; 17] = [
         ..USUAL
     },
     Case { name: "gzip", about: "requests compressed (gzip -1)", gzip: true, ..USUAL },
+    Case { name: "gzip-out", about: "sent on compressed (gzip -1)", compression_level: 1, ..USUAL },
     Case { name: "body-100k", about: "requests of 100 KB", body_bytes: 100_000, ..USUAL },
     Case { name: "body-5m", about: "requests of 5 MB", body_bytes: 5_000_000, ..USUAL },
     Case { name: "body-10m", about: "requests of 10 MB", body_bytes: 10_000_000, ..USUAL },

@@ -97,6 +97,7 @@ fn tell_ratios<'r>(of: &dyn Fn(&str) -> Option<&'r Row>) {
         ("1,000 rules / 20 rules", "rules-1000", "rules-20", 1.35),
         ("10,000 rules / 20 rules", "rules-10000", "rules-20", 1.6),
         ("compressed / not compressed", "gzip", "identity", 1.5),
+        ("sent compressed / not compressed", "gzip-out", "identity", 3.0),
         ("requests of 5 MB / of 1 MB", "body-5m", "identity", 1.3),
         ("requests of 100 KB / of 1 MB", "body-100k", "identity", 1.3),
         ("two threads / one, CPU time", "threads-2", "identity", 1.11),

@@ -118,7 +118,13 @@ pub(super) async fn k8scop(
     let (file, log) =
         (folder.join(format!("{}.yaml", case.name)), folder.join(format!("{}.log", case.name)));
     let rules = rules(&folder.join(case.name), case.rules)?;
-    fs::write(&file, format!("output: {output}\nrules: {rules}\n"))?;
+    let level = case.compression_level;
+    fs::write(
+        &file,
+        format!(
+            "output: {output}\nrules: {rules}\nelasticsearch: {{compression_level: {level}}}\n"
+        ),
+    )?;
     let mut command = match case.threads {
         1 => cores.command(Path::new(env!("CARGO_BIN_EXE_k8scop")), true),
         _ => Command::new(env!("CARGO_BIN_EXE_k8scop")),

@@ -378,6 +378,7 @@ fn output(written: &str, raw: &Raw, wrong: &mut Vec<String>) -> Option<OutputCon
         client_cert: client_cert(raw, wrong),
         connect_timeout: Duration::from_secs(elasticsearch.connect_timeout_s),
         request_timeout: Duration::from_secs(elasticsearch.request_timeout_s),
+        compression_level: elasticsearch.compression_level,
     }))
 }
 
@@ -638,6 +639,9 @@ fn limits_fit(raw: &Raw, wrong: &mut Vec<String>) {
     }
     if !(8..=1000).contains(&limits.depth_max) {
         wrong.push("limits.depth_max: must be from 8 to 1000, Elasticsearch's own limit".into());
+    }
+    if raw.elasticsearch.compression_level > 9 {
+        wrong.push("elasticsearch.compression_level: must be from 0 (none) to 9".into());
     }
     for (name, value) in [
         ("limits.items_max", limits.items_max as u64),

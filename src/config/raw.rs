@@ -215,6 +215,9 @@ pub struct RawElasticsearch {
     pub request_timeout_s: u64,
     /// Largest bulk request (bytes); what is larger goes in several.
     pub bulk_bytes_max: u64,
+    /// How bulk requests are compressed (gzip), as in Filebeat's output: from 1, which costs least, to 9; 0: not at all,
+    /// which is best where the network is near and no bottleneck.
+    pub compression_level: u32,
 }
 
 impl Default for RawElasticsearch {
@@ -229,6 +232,7 @@ impl Default for RawElasticsearch {
             connect_timeout_s: 5,
             request_timeout_s: 30,
             bulk_bytes_max: 32 << 20,
+            compression_level: 0,
         }
     }
 }

@@ -102,6 +102,7 @@ impl Target {
                 client_cert: None,
                 connect_timeout: CONNECT_TIMEOUT,
                 request_timeout: REQUEST_TIMEOUT,
+                compression_level: 0,
             },
         };
         settings.credentials = credentials.or(settings.credentials);

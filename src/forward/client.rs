@@ -108,6 +108,8 @@ pub struct ElasticsearchSettings {
     pub connect_timeout: Duration,
     /// Longest wait for an answer.
     pub request_timeout: Duration,
+    /// How bulk requests are compressed (gzip): from 1 to 9; 0: not at all.
+    pub compression_level: u32,
 }
 
 /// What we show to Elasticsearch (mTLS).

@@ -1,12 +1,19 @@
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::{
+    io::{self, Write},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+};
 
 use bytes::{Bytes, BytesMut};
+use flate2::{Compression, write::GzEncoder};
 use hyper::{
     HeaderMap, Method,
     header::{self, HeaderName, HeaderValue},
 };
 use reqwest::Response;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     Attempt, AttemptError, Backoff, ElasticsearchSettings, Heads, Passed, SettingsError, Whole,
@@ -19,8 +26,18 @@ use crate::{bulk::BulkAnswer, json};
 /// most a few thousand.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
+/// Smaller bodies are not compressed: they fit into a packet as they are (bytes).
+const COMPRESSED_BYTES_MIN: usize = 1024;
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+
 /// What a bulk body is.
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
+/// A body, and whether it is compressed.
+struct Sent {
+    body: Bytes,
+    is_compressed: bool,
+}
 
 /// A cluster, by one or more of its nodes.
 #[derive(Debug)]
@@ -119,6 +136,15 @@ impl Elasticsearch {
         let mut headers = passed.headers.clone();
         // Elasticsearch refuses a body of which nothing is told (406). Shippers tell; what is ours may come without.
         headers.entry(header::CONTENT_TYPE).or_insert(LINES);
+        let body = match self.compressed(body).await {
+            Ok(Sent { body, is_compressed }) => {
+                if is_compressed {
+                    headers.insert(header::CONTENT_ENCODING, GZIP);
+                }
+                body
+            }
+            Err(error) => return Attempt::Failed(error),
+        };
         let response = match self.send(lease, Method::POST, &path, headers, Some(body.into())).await
         {
             Ok(response) => response,
@@ -144,6 +170,26 @@ impl Elasticsearch {
         match BulkAnswer::parse(&body, slots) {
             Ok(answer) => Attempt::Answered(answer, heads),
             Err(error) => Attempt::Failed(unusable(&error.to_string())),
+        }
+    }
+
+    /// A bulk body as it is sent. Off the threads that serve others: it takes some milliseconds a megabyte.
+    async fn compressed(&self, body: Bytes) -> Result<Sent, AttemptError> {
+        let level = self.settings.compression_level;
+        if level == 0 || body.len() < COMPRESSED_BYTES_MIN {
+            return Ok(Sent { body, is_compressed: false });
+        }
+        let work = spawn_blocking(move || {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
+            encoder.write_all(&body)?;
+            encoder.finish()
+        });
+        match work.await.map_err(io::Error::from).flatten() {
+            Ok(body) => Ok(Sent { body: body.into(), is_compressed: true }),
+            Err(error) => Err(AttemptError {
+                reason: format!("the request cannot be compressed: {error}"),
+                ..AttemptError::default()
+            }),
         }
     }
 

@@ -5,6 +5,7 @@ mod backfill;
 mod bodies;
 mod check;
 mod clients;
+mod compressed;
 mod correlations;
 mod dead_letter;
 pub mod elasticsearch;
