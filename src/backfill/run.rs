@@ -67,6 +67,7 @@ pub async fn run(
         ));
     } else {
         job.plan(options).await?;
+        job.tell_timeless(options, voices).await?;
     }
     let read = Arc::clone(&job).read_all(voices).await;
     match (&read, options.follow) {
@@ -254,6 +255,26 @@ impl Job {
                 })
             }
         }
+    }
+
+    /// Tells of documents that are read by no time, which nobody would miss.
+    async fn tell_timeless(
+        &self,
+        options: &Options,
+        voices: &mut Voices<'_>,
+    ) -> Result<(), BackfillError> {
+        let Options { index, time_field, from, to, .. } = options;
+        if from.is_none() && to.is_none() {
+            return Ok(());
+        }
+        let count = source::timeless(&self.source, index, time_field).await?;
+        if count > 0 {
+            (voices.tell)(&format!(
+                "warning: {count} documents of `{index}` have no `{time_field}` that can be searched, and are not read: \
+                 name their field with --time-field, or read them without --from and --to"
+            ));
+        }
+        Ok(())
     }
 
     /// Reads all units that are not done, and tells meanwhile how far it is.

@@ -54,7 +54,7 @@ pub(super) struct BackfillArgs {
     #[arg(long, value_name = "FILE", requires = "source")]
     ca_file: Option<PathBuf>,
     /// Indices, data streams and aliases with commas between them; * is any text
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     index: String,
     /// From this time on (UTC): 2026-10-01 or 2026-10-01T06:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -140,6 +140,14 @@ fn slices(text: &str) -> Result<Slices, String> {
     }
     let count = text.parse().ok().filter(|it| (1..=SLICES_MAX).contains(it));
     count.map(|it| Slices(Some(it))).ok_or_else(|| format!("give auto, or 1 to {SLICES_MAX}"))
+}
+
+/// To Elasticsearch, nothing means everything.
+fn pattern(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("name indices; * is all of them".into()),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// A moment, or the beginning of a day; in UTC, if no zone is told.

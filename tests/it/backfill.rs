@@ -457,6 +457,25 @@ async fn a_version_without_numbers_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn documents_without_a_time_are_told() {
+    let (cluster, folder) = (Cluster::new(documents(1, 100)), folder());
+    let is_asked = |asked: &Asked| asked.body.contains(r#"{"exists":{"field":"at"}}"#);
+    let some = || {
+        done(
+            json!({ "timed_out": false, "_shards": { "total": 1, "failed": 0 }, "hits": { "total": { "value": 7 } } }),
+        )
+    };
+    let fake = serve(&cluster, move |_, asked| is_asked(asked).then(some)).await;
+    let url = fake.url();
+    let args = ["--source", url.as_str(), "--index", "old-*", "--time-field", "at"];
+    let typed = backfill(&folder.0, &[&args[..], &["--from", "2019-01-01"]].concat()).await;
+    assert_eq!(typed.status, 0, "{}", typed.err);
+    assert!(typed.err.contains("7 documents of `old-*` have no `at`"), "{}", typed.err);
+    let typed = backfill(&folder.0, &args).await;
+    assert!(typed.status == 0 && !typed.err.contains("warning"), "{}", typed.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_with_types_is_read_and_takes_no_alerts() {
     let (cluster, folder) = (Cluster::new(documents(1, 100)), folder());
     let old = |asked: &Asked| asked.line.starts_with("GET / ");
@@ -621,6 +640,7 @@ async fn bad_input_is_told() {
             "cannot be reached",
         ),
         (&["--index", "old-*"], 2, "--source: is needed"),
+        (&["--source", &url, "--index", ""], 2, "* is all of them"),
     ] {
         let typed = backfill(&folder.0, args).await;
         assert_eq!(typed.status, status, "{args:?}: {}", typed.err);

@@ -20,6 +20,6 @@ mod reader;
 pub(super) use self::{
     ask::{Source, Trouble},
     page::Page,
-    plan::{Query, count, plan, split},
+    plan::{Query, count, plan, split, timeless},
     reader::Reader,
 };

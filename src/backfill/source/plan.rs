@@ -194,6 +194,20 @@ pub(in super::super) async fn count(
     Ok(found.map_or(0, |(count, _)| count))
 }
 
+/// How many documents tell no time: they are within none.
+pub(in super::super) async fn timeless(
+    source: &Source,
+    index: &str,
+    time_field: &str,
+) -> Result<u64, Trouble> {
+    let query = json!({ "bool": { "must_not": { "exists": { "field": time_field } } } });
+    let body = json!({ "size": 0, "track_total_hits": true, "query": query }).to_string();
+    let path = format!("/{}/_search", in_path(index));
+    let answer: Shard = parse(&source.searched(&path, &body).await?)?;
+    let (HitsTotal::Number(count) | HitsTotal::Object { value: count }) = answer.hits.total;
+    Ok(count)
+}
+
 /// The indices that hold documents which match.
 async fn indices(source: &Source, index: &str, query: &Query) -> Result<Vec<String>, Trouble> {
     let body = format!(
