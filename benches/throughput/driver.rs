@@ -28,8 +28,9 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
         true => vec![QUICK],
         false => args.cases.iter().map(String::as_str).collect(),
     };
-    let cores = Cores::divide();
+    // Before it is divided: then it has fewer cores.
     let machine = machine();
+    let cores = Cores::divide();
     println!("{}", about(&plan, &machine, &cores));
     let last = record::last(args.record.as_deref(), &machine);
     let folder = Folder::new()?;

@@ -100,42 +100,64 @@ pub(super) fn hold_in(
 }
 
 fn hold_in_object(view: &View<'_>, object: &str, lines: &[Line<'_>]) -> bool {
-    let first = |path: &str| path.split('.').next().map_or(0, str::len);
-    let mut left: Vec<Line<'_>> = lines.to_vec();
-    while let Some((_, path)) = left.first() {
-        let name = path.get(..first(path)).unwrap_or(path);
-        let (group, others): (Vec<Line<'_>>, _) =
-            left.iter().partition(|(_, it)| it.get(..first(it)) == Some(name));
-        // A key may hold dots: then the lines that it fits are looked at one by one.
-        let dotted =
-            |key: &str| group.iter().any(|(_, path)| key != name && below(path, key).is_some());
-        let members = || json::members(object).filter_map(|it| Some((it.key()?, it.value)));
-        let ok = if members().any(|(key, _)| dotted(&key)) {
-            group.iter().all(|line| {
-                let (mut ways, mut ok) = (0, false);
-                for (key, value) in members() {
-                    if let Some(rest) = below(line.1, &key) {
-                        ways += 1;
-                        ok |= one_member(view, value, &[(line.0, rest)]);
-                    }
-                }
-                if ways == 0 { absent(view, line.0) } else { ok }
-            })
-        } else {
-            let below: Vec<_> =
-                group.iter().map(|(test, path)| (*test, rest(path, name))).collect();
-            let mut same = members().filter(|(key, _)| key == name).peekable();
-            match same.peek() {
-                None => group.iter().all(|(test, _)| absent(view, test)),
-                Some(_) => same.any(|(_, value)| one_member(view, value, &below)),
-            }
-        };
-        if !ok {
-            return false;
-        }
-        left = others;
+    let Some((_, path)) = lines.first() else { return true };
+    let name = first(path);
+    if lines.iter().all(|(_, it)| first(it) == name) {
+        return hold_below(view, object, name, lines);
     }
-    true
+    let (group, others): (Vec<Line<'_>>, _) = lines.iter().partition(|(_, it)| first(it) == name);
+    hold_below(view, object, name, &group) && hold_in_object(view, object, &others)
+}
+
+/// Whether lines hold in an object whose paths all go on with `name`.
+fn hold_below(view: &View<'_>, object: &str, name: &str, lines: &[Line<'_>]) -> bool {
+    let Some(values) = values_of(object, name, lines) else {
+        return lines.iter().all(|line| hold_below_dotted(view, object, line));
+    };
+    if values.is_empty() {
+        return lines.iter().all(|(test, _)| absent(view, test));
+    }
+    let below: Vec<_> = lines.iter().map(|(test, path)| (*test, rest(path, name))).collect();
+    values.iter().any(|it| one_member(view, it, &below))
+}
+
+/// The values of the members that are called so; `None` if one of these paths goes on in a member of another name,
+/// as keys may hold dots.
+fn values_of<'o>(object: &'o str, name: &str, lines: &[Line<'_>]) -> Option<Vec<&'o str>> {
+    let mut values = Vec::new();
+    for member in json::members(object) {
+        let is_plain = !member.raw_key.bytes().any(|it| matches!(it, b'.' | b'_' | b'\\'));
+        if is_plain && name != "*" {
+            if member.raw_key == name {
+                values.push(member.value);
+            }
+        } else if let Some(key) = member.key() {
+            if key == name {
+                values.push(member.value);
+            } else if lines.iter().any(|(_, path)| below(path, &key).is_some()) {
+                return None;
+            }
+        }
+    }
+    Some(values)
+}
+
+/// Whether a line holds below some member that its path goes through.
+fn hold_below_dotted(view: &View<'_>, object: &str, (test, path): &Line<'_>) -> bool {
+    let (mut ways, mut holds) = (0, false);
+    for member in json::members(object) {
+        let Some(key) = member.key() else { continue };
+        if let Some(rest) = below(path, &key) {
+            ways += 1;
+            holds |= one_member(view, member.value, &[(*test, rest)]);
+        }
+    }
+    if ways == 0 { absent(view, test) } else { holds }
+}
+
+/// The first name of a path.
+fn first(path: &str) -> &str {
+    path.split('.').next().unwrap_or(path)
 }
 
 fn rest<'p>(path: &'p str, name: &str) -> &'p str {
