@@ -361,10 +361,11 @@ impl Bench<'_> {
         let alerts = sent.iter().zip(alerts).map(|(count, alerts)| count * alerts).sum();
         let is_k8scop = target.process.admin.is_some();
         let expected = self.expected(sent.iter().sum(), events, alerts, is_k8scop);
-        ensure!(
-            seen == expected,
-            "the sink should have been sent {expected:?}, and was sent {seen:?}"
-        );
+        // Those of correlations come when they are due.
+        let is_all = seen.audit == expected.audit
+            && seen.others == expected.others
+            && seen.alerts >= expected.alerts;
+        ensure!(is_all, "the sink should have been sent {expected:?}, and was sent {seen:?}");
         ensure!(cpu_s > 0.0 && events > 0, "nothing was done in a round of {time:?}");
         Ok(Round { cpu_s, wall_s, events, bytes })
     }

@@ -3,12 +3,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use prometheus::IntGauge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 /// Bytes of one permit: a semaphore hands out at most 2^32 of them at once.
 const UNIT_BYTES: u64 = 1024;
@@ -95,12 +98,10 @@ impl Share {
     }
 
     /// As [`Self::try_grow_to`]; whoever has the turn, or gets it, waits a little for what others give back. Blocks the
-    /// thread meanwhile.
-    #[expect(clippy::disallowed_methods, reason = "bodies are prepared on threads that may block")]
+    /// thread meanwhile, which must be one that may (`spawn_blocking`).
     pub(super) fn grow_in_turn_to(&mut self, bytes: u64, turn: &mut Option<Turn>) -> bool {
         /// Longest wait: as long as others need to be refused, not to be stored.
         const WAIT: Duration = Duration::from_secs(1);
-        const STEP: Duration = Duration::from_millis(2);
         if self.try_grow_to(bytes) {
             return true;
         }
@@ -111,14 +112,19 @@ impl Share {
         if turn.is_none() || !self.could_grow_to(bytes) {
             return false;
         }
-        let end = Instant::now() + WAIT;
-        while Instant::now() < end {
-            thread::sleep(STEP);
-            if self.try_grow_to(bytes) {
-                return true;
-            }
-        }
-        false
+        let has = self.permit.num_permits() as u64;
+        let more = bytes.div_ceil(UNIT_BYTES).saturating_sub(has);
+        let (Ok(more), Ok(runtime)) = (u32::try_from(more), Handle::try_current()) else {
+            return false;
+        };
+        // What others give back goes to who waits first, so that nobody takes it away.
+        let waiting = Arc::clone(&self.budget.units).acquire_many_owned(more);
+        let Ok(Ok(permit)) = runtime.block_on(async { timeout(WAIT, waiting).await }) else {
+            return false;
+        };
+        self.budget.used_bytes.add(i64::from(more) * UNIT_BYTES.cast_signed());
+        self.permit.merge(permit);
+        true
     }
 
     /// Gives back what is above `bytes`.
@@ -165,5 +171,25 @@ mod tests {
         drop((one, two));
         assert_eq!(gauge.get(), 0);
         assert!(budget.try_take(10 * 1024).is_some());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_has_the_turn_waits_for_what_others_give_back() {
+        let budget = Budget::new(10 * 1024, IntGauge::new("g", "h").unwrap());
+        let (mut one, other) = (budget.try_take(4096).unwrap(), budget.try_take(6 * 1024).unwrap());
+        let mut late = budget.try_take(0).unwrap();
+        let waiting = tokio::task::spawn_blocking(move || {
+            let mut turn = None;
+            (one.grow_in_turn_to(9 * 1024, &mut turn), one.bytes())
+        });
+        while !budget.is_awaited.load(Ordering::Acquire) {
+            tokio::task::yield_now().await;
+        }
+        // Who has no turn does not wait.
+        assert!(!late.grow_in_turn_to(2 * 1024, &mut None));
+        drop(other);
+        assert_eq!(waiting.await.unwrap(), (true, 9 * 1024));
+        assert!(!budget.is_awaited.load(Ordering::Acquire));
+        assert!(late.try_grow_to(10 * 1024));
     }
 }
