@@ -176,13 +176,14 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn who_has_the_turn_waits_for_what_others_give_back() {
         let budget = Budget::new(10 * 1024, IntGauge::new("g", "h").unwrap());
-        let (mut one, other) = (budget.try_take(4096).unwrap(), budget.try_take(6 * 1024).unwrap());
+        let (mut one, other) = (budget.try_take(4096).unwrap(), budget.try_take(5 * 1024).unwrap());
         let mut late = budget.try_take(0).unwrap();
         let waiting = tokio::task::spawn_blocking(move || {
             let mut turn = None;
             (one.grow_in_turn_to(9 * 1024, &mut turn), one.bytes())
         });
-        while !budget.is_awaited.load(Ordering::Acquire) {
+        // What is free is kept for who waits.
+        while budget.has(1) && !waiting.is_finished() {
             tokio::task::yield_now().await;
         }
         // Who has no turn does not wait.
